@@ -1,0 +1,221 @@
+"""The one event log: typed payloads, stamped with time, core, retired instructions and PC, in the order they happened.
+
+Everything that reports (verdict, timeline, JSON Lines, monitors) reads this log. Secure-world payloads are defined in
+`ta.events`; the ones of the machine are here. Same inputs give the same log, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TextIO, TypeVar, Union
+
+from ta.events import TaEvent
+
+
+@dataclass(frozen=True)
+class MachineEvent:
+    """Base of the events of the simulated machine."""
+
+
+@dataclass(frozen=True)
+class CoreReleased(MachineEvent):
+    """A core left reset with hold boot inactive: it will fetch MSP and PC from its vectors."""
+
+    core: str
+    initial_sp: int
+    entry: int
+
+
+@dataclass(frozen=True)
+class CoreHeld(MachineEvent):
+    """A core was put into reset and is held there; `retired` is its instruction count so far."""
+
+    core: str
+    retired: int
+
+
+@dataclass(frozen=True)
+class FirstInstruction(MachineEvent):
+    """A core is about to execute its first instruction after a release."""
+
+    core: str
+    address: int
+
+
+@dataclass(frozen=True)
+class CoreStopped(MachineEvent):
+    """A core cannot go on by itself: `reason` is "lockup", "power-off", "idle", …"""
+
+    core: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExceptionTaken(MachineEvent):
+    """A guest core took a synchronous exception. `status`/`fault_address` are CFSR/BFAR or DFSR/DFAR."""
+
+    core: str
+    exception: str
+    status: int
+    fault_address: int
+
+
+@dataclass(frozen=True)
+class AccessDenied(MachineEvent):
+    """The firewall denied an access; `rule` names the register field that decided."""
+
+    initiator: str
+    access: str  # read, write, fetch
+    address: int
+    size: int
+    value: int  # written value; 0 for reads and fetches
+    target: str
+    rule: str
+    response: str  # razwi or abort
+
+
+@dataclass(frozen=True)
+class BusErrorRaised(MachineEvent):
+    """An access reached no memory and no block."""
+
+    initiator: str
+    access: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class FirewallChanged(MachineEvent):
+    """The rights on a target changed; `before`/`after` name the attribute (S_RW, MCU_ISOLATION, …)."""
+
+    target: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class RegisterWritten(MachineEvent):
+    """A control register of a modelled block was written and took the value `after`."""
+
+    block: str
+    register: str
+    initiator: str
+    value: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class UnmodelledRegister(MachineEvent):
+    """A register that the block's model does not have was touched (logged once per register and direction)."""
+
+    block: str
+    offset: int
+    access: str
+    initiator: str
+
+
+@dataclass(frozen=True)
+class ConsoleLine(MachineEvent):
+    """A finished line (or the unfinished rest at the end of a run) of a UART or trace buffer."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MonitorBroken(MachineEvent):
+    """A security invariant does not hold."""
+
+    monitor: str
+    detail: str
+
+
+Payload = Union[TaEvent, MachineEvent]
+P = TypeVar("P", bound=Payload)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When and where: virtual time in picoseconds, core, its retired instructions, PC of the instruction at work."""
+
+    time_ps: int
+    core: str
+    instructions: int
+    pc: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of the log. `sequence` counts from 0."""
+
+    sequence: int
+    stamp: Stamp
+    payload: Payload
+
+    @property
+    def event(self) -> str:
+        """The payload's name in machine output: its class name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.payload).__name__).lower()
+
+    def as_dict(self) -> dict[str, object]:
+        """One flat JSON-ready object; payload fields never collide with the stamp's names."""
+        body = {f"{f.name}": getattr(self.payload, f.name) for f in fields(self.payload)}
+        return {
+            "sequence": self.sequence,
+            "time_ps": self.stamp.time_ps,
+            "on": self.stamp.core,
+            "instructions": self.stamp.instructions,
+            "pc": self.stamp.pc,
+            "event": self.event,
+            **body,
+        }
+
+    def as_json(self) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(self.as_dict(), separators=(",", ":"))
+
+
+Listener = Callable[[Record], None]
+
+
+class EventLog:
+    """The ordered record of a run.
+
+    `clock` supplies the stamp of "now"; the engine sets it. Listeners are called in the order of their registration,
+    after the record was appended; they may emit further events.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.clock: Callable[[], Stamp] = lambda: Stamp(0, "reset", 0, 0)
+        self._listeners: list[Listener] = []
+
+    def emit(self, payload: Payload) -> None:
+        """Append `payload` with the current stamp and tell the listeners."""
+        record = Record(len(self.records), self.clock(), payload)
+        self.records.append(record)
+        for listener in self._listeners:
+            listener(record)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every record from now on."""
+        self._listeners.append(listener)
+
+    def of(self, kind: type[P]) -> list[P]:
+        """All payloads of one class, in order."""
+        return [r.payload for r in self.records if isinstance(r.payload, kind)]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def write_jsonl(self, stream: TextIO) -> None:
+        """Write the log as JSON Lines."""
+        for record in self.records:
+            stream.write(record.as_json() + "\n")
