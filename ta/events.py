@@ -87,7 +87,10 @@ class AuthenticationStep(TaEvent):
 
 @dataclass(frozen=True)
 class SegmentLoaded(TaEvent):
-    """A PT_LOAD segment was copied and its SHA-256 (hex), taken over the copy, matched the signed one."""
+    """A PT_LOAD segment was copied and its SHA-256 (hex), taken over the copy, matched the signed one.
+
+    `flags` are the p_flags of the signed record (1 execute, 2 write, 4 read); 0 when the reporter does not know them.
+    """
 
     image: int
     segment: int
@@ -96,6 +99,7 @@ class SegmentLoaded(TaEvent):
     filesz: int
     memsz: int
     sha256: str
+    flags: int = 0
 
 
 @dataclass(frozen=True)
