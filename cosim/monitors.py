@@ -1,0 +1,314 @@
+"""The security invariants of an authenticated boot, watched while it happens.
+
+Each monitor is fed the records of the event log and may look at memory as the debugger sees it. A broken invariant is
+put into the log at once (`MonitorBroken`), stays broken for the rest of the run, and names the record that proves it.
+
+Attach listeners that print records (a timeline) before the monitors: a monitor reports while the log still hands out
+the record that made it report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cosim.events import AccessDenied, CoreReleased, EventLog, FirewallChanged, MonitorBroken, Record, RegisterWritten
+from cosim.image_history import Command, ImageHistory, LoadedRange, bank_of, command_of
+from ta.errors import BusFault
+from ta.events import (
+    CommandReturned,
+    ImageAuthenticated,
+    ProcessorStarted,
+    ResourceTableLocated,
+)
+
+#: Reads `size` bytes at an A7 physical address without side effects and without the firewall.
+DebugRead = Callable[[int, int], bytes]
+
+#: Banks that ST's vendor tree isolates; SRAM3 and SRAM4 stay shared with the normal world (remoteproc_pta.c).
+ISOLATED_BANKS = ("retram", "sram1", "sram2")
+CLOSED_ATTRIBUTES = ("S_RW", "MCU_ISOLATION")
+BOOT_MCU = 1
+_MOST_REPORTS = 16
+
+
+@dataclass(frozen=True)
+class MonitorResult:
+    """What became of one invariant: `held` is None when nothing happened that could have broken it.
+
+    `evidence` is the sequence number of the record that broke it, or of the last one that was checked.
+    """
+
+    name: str
+    description: str
+    held: bool | None
+    detail: str
+    evidence: int | None
+
+    def as_dict(self) -> dict[str, object]:
+        """The result as a JSON-ready object."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "held": self.held,
+            "detail": self.detail,
+            "evidence": self.evidence,
+        }
+
+
+class Monitor(ABC):
+    """One invariant: `feed` it every record in order, ask for its `result` at any time.
+
+    `report` is called with the detail each time the invariant breaks; at most 16 times.
+    """
+
+    name: str
+    description: str
+    #: What `result` says while nothing was checked.
+    idle = "nothing happened that this could be checked on"
+
+    def __init__(self, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
+        self.image = ImageHistory()
+        self._report = report
+        self._breaks: list[tuple[int, str]] = []
+        self._checked: tuple[int, str] | None = None
+
+    def feed(self, record: Record) -> None:
+        """Take notice of one record."""
+        self.image.feed(record.payload)
+        self.observe(record)
+
+    @abstractmethod
+    def observe(self, record: Record) -> None:
+        """Check the invariant on one record; `self.image` already knows it."""
+
+    def result(self) -> MonitorResult:
+        """The state of the invariant so far."""
+        if self._breaks:
+            sequence, detail = self._breaks[0]
+            more = f" (and {len(self._breaks) - 1} more)" if len(self._breaks) > 1 else ""
+            return MonitorResult(self.name, self.description, False, detail + more, sequence)
+        if self._checked is None:
+            return MonitorResult(self.name, self.description, None, self.idle, None)
+        return MonitorResult(self.name, self.description, True, self._checked[1], self._checked[0])
+
+    def _hold(self, record: Record, detail: str) -> None:
+        self._checked = (record.sequence, detail)
+
+    def _break(self, record: Record, detail: str) -> None:
+        self._breaks.append((record.sequence, detail))
+        if len(self._breaks) <= _MOST_REPORTS:
+            self._report(self.name, detail)
+
+
+class NothingRunsUnauthenticated(Monitor):
+    """The M4 retires no instruction before its image was authenticated and START came from the TA."""
+
+    name = "no-run-before-authentication"
+    description = "The M4 runs nothing before its image was authenticated and the TA started it."
+    idle = "no image was offered and the M4 was not released"
+
+    def __init__(self, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
+        super().__init__(report)
+        self._retired = 0
+
+    def observe(self, record: Record) -> None:
+        """Check releases and every sign of retired instructions."""
+        image = self.image
+        if isinstance(record.payload, CoreReleased) and record.payload.core == "m4" and not image.authenticated:
+            self._break(record, "the M4 was released from hold boot while no authenticated image was in memory")
+        if image.first_instruction:
+            if not image.authenticated:
+                self._break(record, "the M4 executes although no authenticated image is in memory")
+            elif not image.started:
+                self._break(record, "the M4 executes although the TA did not start it")
+            else:
+                self._hold(record, "the M4's first instruction came after authentication and START")
+        if record.stamp.core == "m4" or image.m4_retired is not None:
+            retired = record.stamp.instructions if image.m4_retired is None else image.m4_retired
+            if retired > self._retired and not image.was_started:
+                self._break(record, f"the M4 retired {retired} instructions before START")
+            self._retired = max(self._retired, retired)
+        if command_of(record.payload) is Command.LOAD and not image.was_started and not self._retired:
+            self._hold(record, "the M4 retired no instruction")
+
+
+class LoadedImageUntouched(Monitor):
+    """No non-secure write reaches M4 memory between authentication and RELEASE.
+
+    Two kinds of evidence: under `isolated` the attribute of every bank that holds a part of the image must stay closed
+    to the normal world; under either profile the bytes are compared with the authenticated ones at START, and those of
+    code segments (executable, not writable) again at STOP. Data may change after START: the M4 owns it then.
+    """
+
+    name = "image-untouched"
+    description = "The normal world changes nothing of the loaded image between authentication and RELEASE."
+    idle = "no authenticated image was started"
+
+    def __init__(
+        self, read: DebugRead, *, isolated: bool, report: Callable[[str, str], None] = lambda _name, _detail: None
+    ) -> None:
+        super().__init__(report)
+        self._read = read
+        self._isolated = isolated
+        self._attributes: dict[str, str] = {}
+        self._refused_writes = 0
+
+    def observe(self, record: Record) -> None:
+        """Check firewall attributes as they change, and memory at START and at STOP."""
+        payload = record.payload
+        if isinstance(payload, FirewallChanged) and payload.target in ISOLATED_BANKS:
+            self._attributes[payload.target] = payload.after
+            if self._isolated and self.image.authenticated:
+                self._check_attributes(record, (payload.target,))
+        elif isinstance(payload, ImageAuthenticated) and self._isolated:
+            self._check_attributes(record, tuple(sorted({bank_of(r.pa) for r in self.image.segments})))
+        elif isinstance(payload, ProcessorStarted) and self.image.authenticated:
+            self._compare(record, "at START", self.image.segments)
+        elif self.image.stopping and self.image.authenticated:
+            self._compare(record, "at STOP", tuple(r for r in self.image.segments if r.code))
+        elif (
+            isinstance(payload, AccessDenied)
+            and self.image.authenticated
+            and (payload.initiator, payload.access) == ("a7-ns", "write")
+        ):
+            self._refused_writes += bank_of(payload.address) in ISOLATED_BANKS
+
+    def result(self) -> MonitorResult:
+        """The state so far, with the number of writes that the firewall refused."""
+        result = super().result()
+        if not result.held or not self._refused_writes:
+            return result
+        detail = f"{result.detail}; {self._refused_writes} non-secure write(s) refused"
+        return MonitorResult(result.name, result.description, True, detail, result.evidence)
+
+    def _check_attributes(self, record: Record, banks: tuple[str, ...]) -> None:
+        for bank in banks:
+            attribute = self._attributes.get(bank, "NS_RW")
+            if bank in ISOLATED_BANKS and attribute not in CLOSED_ATTRIBUTES:
+                self._break(record, f"{bank} holds the image but is {attribute}: the normal world can write it")
+
+    def _compare(self, record: Record, when: str, ranges: tuple[LoadedRange, ...]) -> None:
+        watched = tuple(r for r in ranges if bank_of(r.pa) in ISOLATED_BANKS)
+        for part in watched:
+            data = self._read(part.pa, part.size)
+            filled = any(data[part.filesz :]) and when == "at START"
+            if hashlib.sha256(data[: part.filesz]).hexdigest() != part.sha256 or filled:
+                self._break(record, f"{part} differs {when} from what was authenticated: someone wrote to it since")
+        if watched:
+            self._hold(record, f"{len(watched)} segment(s) {when} as authenticated")
+
+
+class TableAsAuthenticated(Monitor):
+    """The bytes at the reported resource-table address equal the table of the authenticated image."""
+
+    name = "resource-table"
+    description = "The resource table lies at the reported address and equals the authenticated one."
+    idle = "no image with a resource table was loaded"
+
+    def __init__(self, read: DebugRead, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
+        super().__init__(report)
+        self._read = read
+
+    def observe(self, record: Record) -> None:
+        """Compare when LOAD_FW succeeded and when the processor is started."""
+        payload = record.payload
+        if isinstance(payload, CommandReturned) and command_of(payload) is Command.LOAD and payload.result == 0:
+            self._compare(record, "after LOAD_FW", self.image.table)
+        elif isinstance(payload, ProcessorStarted):
+            self._compare(record, "at START", self.image.table)
+
+    def _compare(self, record: Record, when: str, table: ResourceTableLocated | None) -> None:
+        if table is None or not table.size:
+            return
+        place = f"{table.size} bytes at 0x{table.pa:08x}"
+        try:
+            found = self._read(table.pa, table.size)
+        except BusFault:
+            self._break(record, f"the reported {place} are not in memory")
+            return
+        if hashlib.sha256(found).hexdigest() == table.sha256:
+            self._hold(record, f"{place} as authenticated, {when}")
+        else:
+            self._break(record, f"{place} are not the authenticated table {when}")
+
+
+class NothingLeftBehind(Monitor):
+    """After RELEASE or a failed LOAD nothing of the image is left in the M4's memories."""
+
+    name = "nothing-left"
+    description = "After RELEASE or a refused LOAD nothing of the image is left in the M4's memories."
+    idle = "no RELEASE and no refused LOAD"
+
+    def __init__(self, read: DebugRead, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
+        super().__init__(report)
+        self._read = read
+
+    def observe(self, record: Record) -> None:
+        """Look at every range that was copied, once the secure world says it is done with it."""
+        after = self.image.given_up
+        if after is None:
+            return
+        left = [part for part in self.image.given_up_ranges if any(self._read(part.pa, part.size))]
+        if left:
+            self._break(record, f"{after} left {left[0]} in memory" + (f" and {len(left) - 1} more" * (len(left) > 1)))
+        elif self.image.given_up_ranges:
+            self._hold(record, f"{after} left nothing of {len(self.image.given_up_ranges)} segment(s)")
+        else:
+            self._hold(record, f"nothing had been copied before {after}")
+
+
+class BootControlIsSecure(Monitor):
+    """RCC_MP_GCR.BOOT_MCU changes only by the secure world."""
+
+    name = "boot-control"
+    description = "Only the secure world changes RCC_MP_GCR.BOOT_MCU."
+    idle = "nobody wrote RCC_MP_GCR"
+
+    def observe(self, record: Record) -> None:
+        """Check who writes the register."""
+        payload = record.payload
+        if isinstance(payload, RegisterWritten) and payload.block == "rcc" and payload.register.endswith("MP_GCR"):
+            if (payload.before ^ payload.after) & BOOT_MCU and payload.initiator != "a7-s":
+                self._break(record, f"{payload.initiator} changed BOOT_MCU to {payload.after & BOOT_MCU}")
+            else:
+                self._hold(record, "BOOT_MCU was changed by a7-s only")
+        elif isinstance(payload, AccessDenied) and payload.target == "rcc" and payload.access == "write":
+            self._hold(record, f"a write of {payload.initiator} to the RCC was refused ({payload.rule})")
+
+
+class Monitors:
+    """All invariants of one run, attached to its log.
+
+    `read` is the debug view of memory by A7 physical address; `isolated` says whether the `isolated` firewall profile
+    is in force (under `open` the memories are not closed, only compared). Attach before the first LOAD_FW: records that
+    are already in the log are read, but memory is looked at as it is now.
+    """
+
+    def __init__(self, log: EventLog, read: DebugRead, *, isolated: bool) -> None:
+        def report(name: str, detail: str) -> None:
+            log.emit(MonitorBroken(name, detail))
+
+        self.monitors: tuple[Monitor, ...] = (
+            NothingRunsUnauthenticated(report),
+            LoadedImageUntouched(read, isolated=isolated, report=report),
+            TableAsAuthenticated(read, report),
+            NothingLeftBehind(read, report),
+            BootControlIsSecure(report),
+        )
+        for record in tuple(log):
+            self.feed(record)
+        log.listen(self.feed)
+
+    def feed(self, record: Record) -> None:
+        """Hand one record to every monitor; their own reports are not fed back."""
+        if isinstance(record.payload, MonitorBroken):
+            return
+        for monitor in self.monitors:
+            monitor.feed(record)
+
+    def results(self) -> tuple[MonitorResult, ...]:
+        """The state of every invariant, in a fixed order."""
+        return tuple(monitor.result() for monitor in self.monitors)

@@ -1,0 +1,229 @@
+"""One plain line per event, as a boot happens: time, core, instruction count, and what happened in words.
+
+`describe` turns a record into a `Line`; how a `Style` looks is the business of whoever prints it. Text that comes from
+firmware or images is escaped, so that it cannot drive a terminal.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cosim import events as machine
+from cosim.events import Payload, Record
+from ta import events as secure
+
+#: RCC registers whose writes belong into the story of a boot; every other write is detail.
+_BOOT_REGISTERS = ("TZCR", "MP_GCR", "MP_GRSTCSETR")
+_SHOWN_DIGITS = 16
+
+
+class Style(enum.Enum):
+    """What a line is about, for colours."""
+
+    PLAIN = "plain"
+    DETAIL = "detail"
+    SMC = "smc"
+    GOOD = "good"
+    BAD = "bad"
+    FIREWALL = "firewall"
+    CORE = "core"
+    CONSOLE = "console"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the timeline. `indent` is the depth inside an SMC; lines of style DETAIL may be left out."""
+
+    time_ps: int
+    core: str
+    instructions: int
+    indent: int
+    text: str
+    style: Style
+
+    def __str__(self) -> str:
+        microseconds = f"{self.time_ps // 1_000_000}.{self.time_ps // 1000 % 1000:03d}"
+        return f"{microseconds:>14} us {self.core:>5} {self.instructions:>10}  {'  ' * self.indent}{self.text}"
+
+
+def printable(text: str) -> str:
+    r"""`text` with control and non-ASCII characters written as \xNN or \uNNNN."""
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
+
+
+def describe(record: Record) -> Line:
+    """The line for one record; every event has one."""
+    payload = record.payload
+    indent, text, style = _WRITERS.get(type(payload), _other)(payload)
+    stamp = record.stamp
+    return Line(stamp.time_ps, stamp.core, stamp.instructions, indent, printable(text), style)
+
+
+Described = tuple[int, str, Style]
+
+
+def _other(payload: Payload) -> Described:
+    values = ", ".join(f"{name}={value!r}" for name, value in vars(payload).items())
+    return 1, f"{type(payload).__name__}: {values}", Style.DETAIL
+
+
+def _short(digest: str) -> str:
+    return f"sha256 {digest[:_SHOWN_DIGITS]}…" if digest else "no hash"
+
+
+def _smc_entered(p: secure.SmcEntered) -> Described:
+    return 0, f"smc #0 {p.name} (0x{p.function_id:08x})", Style.SMC
+
+
+def _smc_returned(p: secure.SmcReturned) -> Described:
+    values = " ".join(f"0x{value:08x}" for value in p.results)
+    return 0, f"smc #0 {p.name} returned {values}", Style.SMC
+
+
+def _session_opened(p: secure.SessionOpened) -> Described:
+    if p.result:
+        return 1, f"OPEN_SESSION {p.uuid}: {p.result_name} (0x{p.result:08x}), origin {p.origin}", Style.BAD
+    return 1, f"OPEN_SESSION {p.uuid}: session {p.session}", Style.GOOD
+
+
+def _session_closed(p: secure.SessionClosed) -> Described:
+    return 1, f"CLOSE_SESSION {p.session}: {p.result_name}", Style.BAD if p.result else Style.PLAIN
+
+
+def _command_invoked(p: secure.CommandInvoked) -> Described:
+    return 1, f"{p.command_name} for processor {p.processor_id}", Style.PLAIN
+
+
+def _command_returned(p: secure.CommandReturned) -> Described:
+    if p.result:
+        why = f": {p.reason}" if p.reason else ""
+        return 1, f"{p.command_name}: {p.result_name} (0x{p.result:08x}), state {p.state}{why}", Style.BAD
+    return 1, f"{p.command_name}: {p.result_name}, state {p.state}", Style.GOOD
+
+
+def _authentication_step(p: secure.AuthenticationStep) -> Described:
+    verdict = "ok" if p.passed else "FAILED"
+    return (
+        2,
+        f"check {p.step}: {verdict}" + (f", {p.detail}" if p.detail else ""),
+        Style.PLAIN if p.passed else Style.BAD,
+    )
+
+
+def _segment_loaded(p: secure.SegmentLoaded) -> Described:
+    size = f"{p.filesz} bytes" + (f" + {p.memsz - p.filesz} zeroed" if p.memsz > p.filesz else "")
+    return 2, f"segment {p.segment} at 0x{p.da:08x} (A7 0x{p.pa:08x}), {size}, {_short(p.sha256)} ok", Style.GOOD
+
+
+def _segment_refused(p: secure.SegmentRefused) -> Described:
+    hashes = f"; signed {_short(p.expected)}, loaded {_short(p.actual)}" if p.expected and p.actual else ""
+    return 2, f"segment {p.segment} at 0x{p.da:08x}, {p.filesz} bytes, REFUSED: {p.reason}{hashes}", Style.BAD
+
+
+def _table_located(p: secure.ResourceTableLocated) -> Described:
+    if not p.size:
+        return 2, "resource table: none in this image", Style.PLAIN
+    where = f"0x{p.da:08x} (A7 0x{p.pa:08x})"
+    return 2, f"resource table at {where}, {p.size} bytes, {_short(p.sha256)}", Style.PLAIN
+
+
+def _authenticated(p: secure.ImageAuthenticated) -> Described:
+    return 2, f"authenticated: {p.images} image(s), {p.segments} segment(s), header {_short(p.sha256)}", Style.GOOD
+
+
+def _wiped(p: secure.MemoryWiped) -> Described:
+    return 2, f"wiped {p.region} at 0x{p.pa:08x}, {p.size} bytes ({p.reason})", Style.PLAIN
+
+
+def _started(p: secure.ProcessorStarted) -> Described:
+    return 2, f"processor {p.processor_id} released from hold boot by the secure world", Style.CORE
+
+
+def _stopped(p: secure.ProcessorStopped) -> Described:
+    return 2, f"processor {p.processor_id} put into reset and held by the secure world", Style.CORE
+
+
+def _ta_died(p: secure.TaDied) -> Described:
+    weakness = f" [{p.weakness}]" if p.weakness else ""
+    return 1, f"the TA died ({p.cause}){weakness}: {p.detail}", Style.BAD
+
+
+def _core_released(p: machine.CoreReleased) -> Described:
+    return 0, f"{p.core} leaves hold boot: MSP 0x{p.initial_sp:08x}, entry 0x{p.entry:08x}", Style.CORE
+
+
+def _core_held(p: machine.CoreHeld) -> Described:
+    return 0, f"{p.core} held in reset after {p.retired} instructions", Style.CORE
+
+
+def _first_instruction(p: machine.FirstInstruction) -> Described:
+    return 0, f"{p.core} executes its first instruction at 0x{p.address:08x}", Style.CORE
+
+
+def _core_stopped(p: machine.CoreStopped) -> Described:
+    return 0, f"{p.core} stopped: {p.reason}", Style.BAD if p.reason == "lockup" else Style.CORE
+
+
+def _exception(p: machine.ExceptionTaken) -> Described:
+    where = f"status 0x{p.status:08x}, address 0x{p.fault_address:08x}"
+    return 0, f"{p.core} takes {p.exception}: {where}", Style.BAD
+
+
+def _denied(p: machine.AccessDenied) -> Described:
+    value = f" of 0x{p.value:x}" if p.access == "write" else ""
+    what = f"{p.initiator} {p.access}{value} at 0x{p.address:08x} ({p.size} bytes, {p.target})"
+    return 0, f"DENIED {what} by {p.rule}: {p.response}", Style.BAD
+
+
+def _bus_error(p: machine.BusErrorRaised) -> Described:
+    return 0, f"bus error: {p.initiator} {p.access} at 0x{p.address:08x} ({p.size} bytes) reached nothing", Style.BAD
+
+
+def _firewall(p: machine.FirewallChanged) -> Described:
+    return 2, f"firewall: {p.target} {p.before} -> {p.after}", Style.FIREWALL
+
+
+def _register(p: machine.RegisterWritten) -> Described:
+    text = f"{p.block}.{p.register}: 0x{p.before:08x} -> 0x{p.after:08x} by {p.initiator}"
+    shown = p.block == "rcc" and p.register.removeprefix("RCC_") in _BOOT_REGISTERS
+    return 2, text, Style.PLAIN if shown else Style.DETAIL
+
+
+def _console(p: machine.ConsoleLine) -> Described:
+    return 0, f"{p.source}| {p.text}", Style.CONSOLE
+
+
+def _broken(p: machine.MonitorBroken) -> Described:
+    return 0, f"MONITOR {p.monitor} BROKEN: {p.detail}", Style.BAD
+
+
+_WRITERS: dict[type, Callable[..., Described]] = {
+    secure.SmcEntered: _smc_entered,
+    secure.SmcReturned: _smc_returned,
+    secure.SessionOpened: _session_opened,
+    secure.SessionClosed: _session_closed,
+    secure.CommandInvoked: _command_invoked,
+    secure.CommandReturned: _command_returned,
+    secure.AuthenticationStep: _authentication_step,
+    secure.SegmentLoaded: _segment_loaded,
+    secure.SegmentRefused: _segment_refused,
+    secure.ResourceTableLocated: _table_located,
+    secure.ImageAuthenticated: _authenticated,
+    secure.MemoryWiped: _wiped,
+    secure.ProcessorStarted: _started,
+    secure.ProcessorStopped: _stopped,
+    secure.TaDied: _ta_died,
+    machine.CoreReleased: _core_released,
+    machine.CoreHeld: _core_held,
+    machine.FirstInstruction: _first_instruction,
+    machine.CoreStopped: _core_stopped,
+    machine.ExceptionTaken: _exception,
+    machine.AccessDenied: _denied,
+    machine.BusErrorRaised: _bus_error,
+    machine.FirewallChanged: _firewall,
+    machine.RegisterWritten: _register,
+    machine.ConsoleLine: _console,
+    machine.MonitorBroken: _broken,
+}
