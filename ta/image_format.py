@@ -9,7 +9,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from construct import Array, Bytes, Int32ul, Struct
+from construct import Bytes, Int32ul, Struct
 
 MAGIC = 0x3543A468
 VERSION = 1
@@ -31,7 +31,8 @@ LAST_PLATFORM_TLV = 0x1FFFF
 
 HEADER = Struct("magic" / Int32ul, "version" / Int32ul, "tlv_len" / Int32ul, "sign_len" / Int32ul, "img_len" / Int32ul)
 TLV_HEAD = Struct("type" / Int32ul, "length" / Int32ul)
-HASH_RECORD = Struct("program_header" / Array(8, Int32ul), "sha256" / Bytes(32))
+PHDR_FIELDS = ("p_type", "p_offset", "p_vaddr", "p_paddr", "p_filesz", "p_memsz", "p_flags", "p_align")
+HASH_RECORD = Struct(*(name / Int32ul for name in PHDR_FIELDS), "sha256" / Bytes(32))
 
 
 class TlvType(enum.IntEnum):
@@ -188,7 +189,8 @@ def read_hash_records(value: bytes, offset: int) -> tuple[HashRecord, ...]:
     records = []
     for start in range(0, len(value) - HASH_RECORD_SIZE + 1, HASH_RECORD_SIZE):
         raw = HASH_RECORD.parse(value[start : start + HASH_RECORD_SIZE])
-        records.append(HashRecord(offset + start, *raw.program_header, sha256=raw.sha256))
+        words: dict[str, int] = {name: raw[name] for name in PHDR_FIELDS}
+        records.append(HashRecord(offset + start, **words, sha256=raw.sha256))
     return tuple(records)
 
 
@@ -200,7 +202,7 @@ def build_tlv(tlv_type: int, value: bytes) -> bytes:
 
 def build_hash_record(program_header: Sequence[int], sha256: bytes) -> bytes:
     """One hash record from the eight words of an Elf32_Phdr and the digest of its file bytes."""
-    record: bytes = HASH_RECORD.build({"program_header": list(program_header), "sha256": sha256})
+    record: bytes = HASH_RECORD.build({**dict(zip(PHDR_FIELDS, program_header, strict=True)), "sha256": sha256})
     return record
 
 
