@@ -29,6 +29,14 @@ static enum step_status do_smc(volatile struct step *step)
     return STATUS_DONE;
 }
 
+static enum step_status do_read32(volatile struct step *step)
+{
+    uint32_t value = *(volatile const uint32_t *)step->args[0];
+
+    step->result[0] = fault.kind == FAULT_NONE ? value : 0;
+    return STATUS_DONE;
+}
+
 static enum step_status do_wait32(volatile struct step *step)
 {
     volatile const uint32_t *word = (volatile const uint32_t *)step->args[0];
@@ -63,8 +71,7 @@ static enum step_status run(volatile struct step *step)
     case STEP_CLOSE:
         return optee_close(step);
     case STEP_READ32:
-        step->result[0] = *(volatile const uint32_t *)step->args[0];
-        return STATUS_DONE;
+        return do_read32(step);
     case STEP_WRITE32:
         *(volatile uint32_t *)step->args[0] = step->args[1];
         return STATUS_DONE;

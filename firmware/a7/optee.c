@@ -161,15 +161,14 @@ static int place_memref(volatile struct optee_msg_param *param, uint32_t type, u
     return 1;
 }
 
-/* Bring what the TA wrote back to the staging area, and its size; the address in the results stays the caller's. */
-static void fetch_memref(volatile struct optee_msg_param *param, uint32_t type, uint32_t buffer, uint32_t address,
+/* Bring what the TA wrote back to the staging area, at most as much as it was given room for. */
+static void fetch_memref(volatile const struct optee_msg_param *param, uint32_t type, uint32_t buffer, uint32_t address,
                          uint32_t size)
 {
     uint32_t written = param->b < size ? param->b : size;
 
     if (type != TEE_PARAM_TYPE_MEMREF_INPUT && address != 0)
         copy(address, buffer, written);
-    param->a = address;
 }
 
 enum step_status optee_invoke(volatile struct step *step)
@@ -194,11 +193,11 @@ enum step_status optee_invoke(volatile struct step *step)
     }
     enum step_status status = message_send(step);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t type = type_of(types, i);
+        uint32_t type = type_of(types, i), a = step->args[4 + 2 * i], b = step->args[5 + 2 * i];
 
         if (is_memref(type) && status == STATUS_DONE)
-            fetch_memref(&msg->params[i], type, buffer[i], step->args[4 + 2 * i], step->args[5 + 2 * i]);
-        step->result[RESULT_INVOKE_PARAMS + 2 * i] = msg->params[i].a;
+            fetch_memref(&msg->params[i], type, buffer[i], a, b);
+        step->result[RESULT_INVOKE_PARAMS + 2 * i] = is_memref(type) ? a : msg->params[i].a;
         step->result[RESULT_INVOKE_PARAMS + 2 * i + 1] = msg->params[i].b;
     }
     return status;

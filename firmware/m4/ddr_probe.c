@@ -42,8 +42,11 @@ static void probe(const char *name, uint32_t (*access)(uint32_t, uint32_t), uint
     report_text(" at ");
     report_hex(DDR_SECURE_BASE);
     if (cosim_fault_count == before) {
-        report_text(": no fault, value ");
-        report_hex(value);
+        report_text(": no fault");
+        if (access == probe_read) {
+            report_text(", value ");
+            report_hex(value);
+        }
     } else {
         report_text(": fault, CFSR ");
         report_hex(cosim_fault_cfsr);
