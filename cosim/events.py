@@ -39,7 +39,7 @@ class CoreHeld(MachineEvent):
 
 @dataclass(frozen=True)
 class FirstInstruction(MachineEvent):
-    """A core is about to execute its first instruction after a release."""
+    """A core executed its first instruction after a release."""
 
     core: str
     address: int
@@ -85,6 +85,17 @@ class BusErrorRaised(MachineEvent):
     access: str
     address: int
     size: int
+
+
+@dataclass(frozen=True)
+class ForeignWrite(MachineEvent):
+    """A core wrote, with the firewall's consent, to a bank that holds the code and data of another core."""
+
+    initiator: str
+    address: int
+    size: int
+    value: int
+    target: str
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,132 @@
+"""The engine seam: what a SoC needs from whatever executes its cores, and what it gives in return.
+
+An engine supplies cores, time, and the delivery of accesses, faults and interrupts. Everything else (memories, blocks,
+firewall, secure world, event log) belongs to the `Machine` that it is given.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cosim.bus import Bus
+from cosim.events import EventLog
+from cosim.firewall import Firewall
+from cosim.platform.model import Platform
+
+#: Serves one SMC: r0..r7 in, r0..r3 out.
+SmcHandler = Callable[[tuple[int, ...]], tuple[int, int, int, int]]
+#: A core asks the reset controller to be reset (SYSRESETREQ).
+ResetRequest = Callable[[str], None]
+
+
+class CoreState(enum.Enum):
+    """What a core is doing."""
+
+    HELD = "held"  # in reset with hold boot active, or never started
+    RUNNING = "running"
+    SLEEPING = "sleeping"  # in WFI
+    LOCKED_UP = "locked-up"  # a fault at the priority of HardFault or above
+    OFF = "off"
+
+
+class StopReason(enum.Enum):
+    """Why a run ended."""
+
+    CONDITION = "condition"  # the caller's condition became true
+    POWER_OFF = "power-off"  # the normal world asked for SYSTEM_OFF
+    IDLE = "idle"  # no core can go on by itself
+    TIME = "time"  # the budget of virtual time is used up
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that an engine executes on. `homes` names the core that owns each memory bank's code and data."""
+
+    platform: Platform
+    bus: Bus
+    firewall: Firewall
+    log: EventLog
+    smc: SmcHandler
+    reset_request: ResetRequest
+    homes: Mapping[str, str]
+    quantum: int  # in instructions of the M4
+
+
+class CoreView(Protocol):
+    """One core, seen from outside."""
+
+    @property
+    def name(self) -> str:
+        """The entry's name in the platform file."""
+        ...
+
+    @property
+    def state(self) -> CoreState:
+        """What the core is doing."""
+        ...
+
+    @property
+    def retired(self) -> int:
+        """Instructions retired since the machine was built, exact."""
+        ...
+
+    @property
+    def time_ps(self) -> int:
+        """The core's virtual time in picoseconds (instruction-count time)."""
+        ...
+
+    @property
+    def pc(self) -> int:
+        """Address of the next instruction."""
+        ...
+
+    def read_register(self, name: str) -> int:
+        """A register by its Arm name in lower case (`r0`, `sp`, `lr`, `pc`, `xpsr`, `cpsr`, …). Raises `EngineError`."""
+        ...
+
+
+class Engine(Protocol):
+    """Executes the cores of one machine."""
+
+    name: str
+
+    @property
+    def cores(self) -> Mapping[str, CoreView]:
+        """The cores by entry name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Engine and library version, for reports."""
+        ...
+
+    def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
+        """Run until `until` is true (asked at least once a quantum), power-off, idleness or the end of the budget."""
+        ...
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask a run in progress to end at the next instruction boundary."""
+        ...
+
+    def release(self, core: str) -> None:
+        """The core leaves reset now: it fetches its vectors."""
+        ...
+
+    def hold(self, core: str) -> None:
+        """The core enters reset now and stays there."""
+        ...
+
+    def save(self) -> object:
+        """Cores and time, for `load` of the same engine instance."""
+        ...
+
+    def load(self, state: object) -> None:
+        """Restore what `save` returned."""
+        ...
+
+
+#: Engines by name. The values are import paths, so that naming an engine loads nothing.
+ENGINES: Mapping[str, str] = {"unicorn": "cosim.engine.unicorn"}

@@ -1,0 +1,311 @@
+"""One core on Unicorn: its view of memory, its accesses to blocks, and the raw reasons why it stopped.
+
+RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and every
+RAM range on which the firewall restricts this core, is an MMIO mapping that asks the bus for each access. A bank that is
+home to another core is mapped without write permission: the write ends the run, is announced, made by a single step, and
+the other core's translations of that code are dropped (Unicorn would go on executing the old bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from unicorn import (
+    UC_HOOK_INSN_INVALID,
+    UC_HOOK_INTR,
+    UC_HOOK_MEM_INVALID,
+    UC_MEM_FETCH_PROT,
+    UC_MEM_FETCH_UNMAPPED,
+    UC_MEM_WRITE_PROT,
+    UC_MEM_WRITE_UNMAPPED,
+    UC_PROT_ALL,
+    UC_PROT_EXEC,
+    UC_PROT_READ,
+    Uc,
+)
+
+from cosim.access import AccessKind, Initiator, Rights
+from cosim.bus import Outcome, Window
+from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, time_of
+from cosim.errors import EngineError
+from cosim.events import CoreStopped
+from cosim.memory import MemoryBank
+
+PAGE = 0x1000
+_KIND_OF = {
+    UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
+    UC_MEM_WRITE_PROT: AccessKind.WRITE,
+    UC_MEM_FETCH_UNMAPPED: AccessKind.FETCH,
+    UC_MEM_FETCH_PROT: AccessKind.FETCH,
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An access that the core could not complete; the PC stands at the instruction (for a fetch: at its target)."""
+
+    kind: AccessKind
+    address: int
+    size: int
+    value: int
+    reported: bool = False  # the bus already answered it with an error
+    mapped: bool = False  # the memory is there, but mapped without this right
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One mapping in Unicorn; `offset` is where it begins in `window`'s target (None for pages of blocks)."""
+
+    base: int
+    size: int
+    window: Window | None
+
+
+class Core:
+    """State shared by both architectures; subclasses deliver exceptions."""
+
+    name = ""
+    initiator = Initiator.DEBUG
+    #: Base and size of a range that only this core sees and serves itself.
+    private_range: tuple[int, int] | None = None
+
+    def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
+        self.machine = machine
+        self.uc = uc
+        self.lane: Lane = loop.add(uc._uch.value)
+        self.lane.mips = mips
+        self.state = CoreState.HELD
+        self.fault: Fault | None = None
+        self.interrupt: int | None = None
+        self.invalid = False
+        self.failure: BaseException | None = None
+        #: Set by the engine: whether another core must first catch up with this one.
+        self.must_wait: Callable[[], bool] = lambda: False
+        self.waiting = False
+        self._loop = loop
+        self._pieces: list[_Piece] = []
+        uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
+        uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
+
+    # -- what the outside sees ---------------------------------------------------------------------------------
+
+    @property
+    def retired(self) -> int:
+        """See `CoreView.retired`."""
+        return self.lane.retired
+
+    @property
+    def time_ps(self) -> int:
+        """See `CoreView.time_ps`."""
+        return time_of(self.lane)
+
+    @property
+    def pc(self) -> int:
+        """See `CoreView.pc`."""
+        return self.read_register("pc")
+
+    def read_register(self, name: str) -> int:
+        """See `CoreView.read_register`."""
+        number = _register_number(name)
+        if number is None:
+            raise EngineError(f"core {self.name} has no register {name!r}", core=self.name)
+        value: int = self.uc.reg_read(number)
+        return value
+
+    def set_state(self, state: CoreState) -> None:
+        """Change what the core is doing; only a RUNNING core gets turns."""
+        self.state = state
+        self.lane.runnable = int(state is CoreState.RUNNING)
+
+    def complete(self) -> None:
+        """The instruction at work retired, although the loop saw no successor announced."""
+        self.lane.settle(self.pc)
+        self.lane.retired += self.lane.busy
+        self.lane.busy = 0
+
+    def sleep(self) -> None:
+        """The core executed WFI. Nothing wakes it yet: interrupts are not delivered."""
+        self.set_state(CoreState.SLEEPING)
+        self.machine.log.emit(CoreStopped(self.name, "wfi"))
+
+    # -- memory ------------------------------------------------------------------------------------------------
+
+    def map_all(self) -> None:
+        """Build the whole view anew."""
+        for piece in self._pieces:
+            self.uc.mem_unmap(piece.base, piece.size)
+        self._pieces.clear()
+        for window in self._windows():
+            if isinstance(window.target, MemoryBank):
+                self._map_bank(window, window.target)
+        for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
+            self._map_mmio(base, size, None)
+        if self.private_range is not None:
+            self._map_mmio(*self.private_range, None)
+        self._publish_code()
+
+    def remap(self, target: str) -> None:
+        """Map the windows of one bank anew after the firewall's answer for it changed."""
+        windows = [w for w in self._windows() if isinstance(w.target, MemoryBank) and w.target.name == target]
+        if not windows:
+            return
+        kept = []
+        for piece in self._pieces:
+            if piece.window in windows:
+                self.uc.mem_unmap(piece.base, piece.size)
+            else:
+                kept.append(piece)
+        self._pieces = kept
+        for window in windows:
+            assert isinstance(window.target, MemoryBank)
+            self._map_bank(window, window.target)
+        self._publish_code()
+
+    def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
+        """Drop the translations of bytes that were written behind this core's back."""
+        for window in self._windows():
+            if window.target is bank and window.offset < offset + size and offset < window.offset + window.size:
+                first = max(offset, window.offset) - window.offset + window.address
+                last = min(offset + size, window.offset + window.size) - window.offset + window.address
+                self.uc.ctl_remove_cache(first, last)
+
+    def _windows(self) -> Iterable[Window]:
+        return self.machine.bus.windows_of(self.initiator)
+
+    def _map_bank(self, window: Window, bank: MemoryBank) -> None:
+        home = self.machine.homes.get(bank.name) == self.name
+        for grant in self.machine.firewall.grants(self.initiator, bank.name, bank.size):
+            first = max(grant.offset, window.offset)
+            last = min(grant.offset + grant.size, window.offset + window.size)
+            if first >= last:
+                continue
+            base = window.address + first - window.offset
+            if Rights.READ | Rights.FETCH in grant.rights:
+                permissions = UC_PROT_ALL if home and Rights.WRITE in grant.rights else UC_PROT_READ | UC_PROT_EXEC
+                self.uc.mem_map_ptr(base, last - first, permissions, bank.host_address + first)
+                self._pieces.append(_Piece(base, last - first, window))
+            else:
+                self._map_mmio(base, last - first, window)
+
+    def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
+        self.uc.mmio_map(base, size, self._on_read, base, self._on_write, base)
+        self._pieces.append(_Piece(base, size, window))
+
+    def _publish_code(self) -> None:
+        ranges = []
+        for piece in self._pieces:
+            if piece.window is not None and isinstance(piece.window.target, MemoryBank):
+                offset = piece.window.offset + piece.base - piece.window.address
+                ranges.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
+        self._loop.set_code(self.lane, ranges)
+
+    def permit_writes(self, address: int, size: int, permitted: bool) -> None:
+        """Open or close this core's mapping of a foreign bank around one stepped instruction."""
+        protection = UC_PROT_ALL if permitted else UC_PROT_READ | UC_PROT_EXEC
+        for piece in self._pieces:
+            if piece.window is not None and piece.base < address + size and address < piece.base + piece.size:
+                self.uc.mem_protect(piece.base, piece.size, protection)
+
+    # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
+
+    def drop_unfinished(self) -> None:
+        """Forget the instruction at work, which faulted; when the PC already left it, it had retired."""
+        if self.lane.busy and self.pc != self.lane.pc:
+            self.complete()
+        self.lane.busy = 0
+
+    def abandon(self) -> None:
+        """Leave the emulation inside the instruction at work, which has no effect and will be repeated or faulted."""
+        self.lane.busy = 0
+        self.lane.attention = 1
+        self.uc.emu_stop()
+
+    def _on_read(self, _uc: Uc, offset: int, size: int, base: int) -> int:
+        return self._access(AccessKind.READ, base + offset, size, 0)
+
+    def _on_write(self, _uc: Uc, offset: int, size: int, value: int, base: int) -> None:
+        self._access(AccessKind.WRITE, base + offset, size, value)
+
+    def _access(self, kind: AccessKind, address: int, size: int, value: int) -> int:
+        if self.fault is not None or self.waiting or self.failure is not None:
+            return 0  # a later part of an instruction that is already abandoned
+        try:
+            if self.must_wait():
+                self.waiting = True
+                self.abandon()
+                return 0
+            outcome = self.transact(kind, address, size, value)
+            if outcome.error:
+                self.fault = Fault(kind, address, size, value, reported=True)
+                self.abandon()
+            elif self.state is not CoreState.RUNNING:  # the access put this very core into reset
+                self.abandon()
+            return outcome.value
+        except BaseException as error:  # noqa: BLE001 - must not cross Unicorn's C frames; raised again by the engine
+            self.failure = error
+            self.abandon()
+            return 0
+
+    def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
+        """One access as the bus answers it; subclasses serve their private range before."""
+        return self.machine.bus.transact(self.initiator, kind, address, size, value)
+
+    def _on_invalid_access(self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any) -> bool:
+        kind = _KIND_OF.get(access, AccessKind.READ)
+        value &= (1 << (8 * size)) - 1
+        self.fault = Fault(kind, address, size, value, mapped=access == UC_MEM_WRITE_PROT)
+        self.lane.attention = 1
+        return False
+
+    def _on_interrupt(self, uc: Uc, number: int, _data: Any) -> None:
+        self.interrupt = number
+        self.lane.attention = 1
+        uc.emu_stop()
+
+    def _on_invalid_instruction(self, _uc: Uc, _data: Any) -> bool:
+        self.invalid = True
+        self.lane.attention = 1
+        return False
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def save(self) -> object:
+        """Registers, counters and state; valid for this instance only (a Unicorn context fits no other)."""
+        return self.uc.context_save(), self.state, tuple(getattr(self.lane, f) for f in _SAVED)
+
+    def load(self, state: Any) -> None:
+        """Restore what `save` returned, rebuild the view and drop all translations."""
+        context, core_state, counters = state
+        self.uc.context_restore(context)
+        for field, value in zip(_SAVED, counters, strict=True):
+            setattr(self.lane, field, value)
+        self.set_state(core_state)
+        self.map_all()
+        self.uc.ctl_flush_tb()
+
+
+_SAVED = ("retired", "busy", "pc", "it_left", "it_pc", "origin_ps", "origin_retired")
+
+
+def _register_number(name: str) -> int | None:
+    from unicorn import arm_const  # noqa: PLC0415 - one name table, needed only by debuggers and reports
+
+    return getattr(arm_const, f"UC_ARM_REG_{name.upper()}", None)
+
+
+def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:
+    """The 4 KiB pages that the windows touch, as maximal runs (base, size)."""
+    pages = sorted(
+        {page for w in windows for page in range(w.address // PAGE, (w.address + w.size - 1) // PAGE + 1)}
+    )
+    runs: list[tuple[int, int]] = []
+    for page in pages:
+        if runs and runs[-1][0] + runs[-1][1] == page * PAGE:
+            runs[-1] = (runs[-1][0], runs[-1][1] + PAGE)
+        else:
+            runs.append((page * PAGE, PAGE))
+    return runs

@@ -1,0 +1,141 @@
+"""The Cortex-A7, normal world: synchronous exceptions and SMC.
+
+Unicorn stops at an exception but never vectors; this module does what the architecture does (ARMv7-A manual, B1.8):
+bank the return address and CPSR, record status and address, branch to the vector. The non-secure banks are used
+throughout, because guest code on this core is always the normal world.
+
+Status registers, short-descriptor format (B4.1.52, B4.1.96): 0x008 synchronous external abort, with ExT (bit 12) set and
+WnR (bit 11) for writes.
+"""
+
+from __future__ import annotations
+
+from unicorn import UC_ARCH_ARM, UC_MODE_ARM, Uc
+from unicorn.arm_const import (
+    UC_ARM_REG_CP_REG,
+    UC_ARM_REG_CPSR,
+    UC_ARM_REG_LR,
+    UC_ARM_REG_PC,
+    UC_ARM_REG_R0,
+    UC_ARM_REG_R1,
+    UC_ARM_REG_R2,
+    UC_ARM_REG_R3,
+    UC_ARM_REG_R4,
+    UC_ARM_REG_R5,
+    UC_ARM_REG_R6,
+    UC_ARM_REG_R7,
+    UC_ARM_REG_SPSR,
+    UC_CPU_ARM_CORTEX_A7,
+)
+
+from cosim.access import AccessKind, Initiator
+from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.core import Core, Fault
+from cosim.engine.unicorn.loop import Loop
+from cosim.events import CoreStopped, ExceptionTaken
+
+# Unicorn's numbers of exceptions (QEMU's EXCP_*)
+EXCP_SWI = 2
+EXCP_PREFETCH_ABORT = 3
+EXCP_BKPT = 7
+EXCP_SMC = 13
+
+CPSR_T, CPSR_F, CPSR_I, CPSR_A, CPSR_E = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
+CPSR_IT_J = 0x0700FC00
+MODE_MASK, MODE_SVC, MODE_ABORT, MODE_UNDEFINED = 0x1F, 0x13, 0x17, 0x1B
+SCTLR_V, SCTLR_EE, SCTLR_TE = 1 << 13, 1 << 25, 1 << 30
+
+# (coprocessor, 64 bit, secure bank, CRn, CRm, opc1, opc2)
+SCTLR = (15, 0, 0, 1, 0, 0, 0)
+DFSR = (15, 0, 0, 5, 0, 0, 0)
+IFSR = (15, 0, 0, 5, 0, 0, 1)
+DFAR = (15, 0, 0, 6, 0, 0, 0)
+IFAR = (15, 0, 0, 6, 0, 0, 2)
+VBAR = (15, 0, 0, 12, 0, 0, 0)
+
+SYNCHRONOUS_EXTERNAL_ABORT = 0x1008
+WRITE_NOT_READ = 1 << 11
+DEBUG_EVENT = 0x2
+
+_ARGUMENTS = (
+    UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3,
+    UC_ARM_REG_R4, UC_ARM_REG_R5, UC_ARM_REG_R6, UC_ARM_REG_R7,
+)  # fmt: skip
+
+
+class CortexA7(Core):
+    """One Cortex-A7 core; starts in Supervisor mode, ARM state, MMU off."""
+
+    initiator = Initiator.A7_NS
+
+    def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
+        uc = Uc(UC_ARCH_ARM, UC_MODE_ARM)
+        uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_A7)
+        super().__init__(machine, uc, loop, mips)
+        self.name = name
+
+    def start(self, entry: int) -> None:
+        """Begin at `entry`, as the boot chain hands over to the normal world."""
+        self.uc.reg_write(UC_ARM_REG_CPSR, MODE_SVC | CPSR_A | CPSR_I | CPSR_F)
+        self.uc.reg_write(UC_ARM_REG_PC, entry)
+        self.set_state(CoreState.RUNNING)
+
+    def smc_arguments(self) -> tuple[int, ...]:
+        """r0 to r7."""
+        return tuple(self.uc.reg_read(r) for r in _ARGUMENTS)
+
+    def smc_results(self, results: tuple[int, int, int, int]) -> None:
+        """Put the secure monitor's answer into r0 to r3; r4 to r12 stay as they are (OP-TEE's ARMv7 monitor)."""
+        for register, value in zip(_ARGUMENTS[:4], results, strict=True):
+            self.uc.reg_write(register, value)
+
+    def take_fault(self, fault: Fault) -> None:
+        """Deliver an external abort of a data access or an instruction fetch."""
+        status = SYNCHRONOUS_EXTERNAL_ABORT
+        if fault.kind is AccessKind.FETCH:
+            self._write_cp(IFSR, status)
+            self._write_cp(IFAR, fault.address)
+            self._enter("prefetch-abort", MODE_ABORT, 0x0C, 4, status, fault.address)
+            return
+        if fault.kind is AccessKind.WRITE:
+            status |= WRITE_NOT_READ
+        self._write_cp(DFSR, status)
+        self._write_cp(DFAR, fault.address)
+        self._enter("data-abort", MODE_ABORT, 0x10, 8, status, fault.address)
+
+    def take_interrupt(self, number: int) -> None:
+        """Deliver an exception that Unicorn reported by number, SMC excepted."""
+        if number == EXCP_SWI:
+            self._enter("supervisor-call", MODE_SVC, 0x08, 0, 0, 0)
+        elif number in (EXCP_BKPT, EXCP_PREFETCH_ABORT):
+            self._write_cp(IFSR, DEBUG_EVENT)
+            self._enter("prefetch-abort", MODE_ABORT, 0x0C, 4, DEBUG_EVENT, self.pc)
+        else:
+            # A translation fault of the guest's own MMU (4) and anything newer: Unicorn does not tell the address.
+            self.set_state(CoreState.LOCKED_UP)
+            self.machine.log.emit(CoreStopped(self.name, f"unsupported exception {number}"))
+
+    def take_undefined(self) -> None:
+        """Deliver an undefined instruction."""
+        thumb = self.uc.reg_read(UC_ARM_REG_CPSR) & CPSR_T
+        self._enter("undefined-instruction", MODE_UNDEFINED, 0x04, 2 if thumb else 4, 0, 0)
+
+    def _enter(self, name: str, mode: int, vector: int, link_offset: int, status: int, address: int) -> None:
+        uc = self.uc
+        self.machine.log.emit(ExceptionTaken(self.name, name, status, address))
+        sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
+        cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
+        entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | mode | CPSR_I
+        if mode == MODE_ABORT:
+            entered |= CPSR_A
+        entered |= CPSR_T if sctlr & SCTLR_TE else 0
+        entered |= CPSR_E if sctlr & SCTLR_EE else 0
+        uc.reg_write(UC_ARM_REG_CPSR, entered)
+        uc.reg_write(UC_ARM_REG_SPSR, cpsr)
+        uc.reg_write(UC_ARM_REG_LR, (pc + link_offset) & 0xFFFFFFFF)
+        base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
+        uc.reg_write(UC_ARM_REG_PC, (base + vector) & 0xFFFFFFFF)
+        self.lane.it_left = 0
+
+    def _write_cp(self, register: tuple[int, ...], value: int) -> None:
+        self.uc.reg_write(UC_ARM_REG_CP_REG, (*register, value))

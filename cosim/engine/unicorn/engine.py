@@ -1,0 +1,294 @@
+"""The embedded engine: the cores of a machine in deterministic turns.
+
+The A7 leads and the M4 follows: in each turn the A7 runs to the horizon first. Before an access of the A7 to a modelled
+block, to memory that is home to the M4, or an SMC takes effect, the M4 catches up to the A7's time. So everything that the
+two exchange through blocks happens in the order of virtual time, whatever the quantum; only plain shared memory that one
+core polls is as coarse as the quantum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unicorn import __version__ as unicorn_version
+
+from cosim.access import AccessKind
+from cosim.engine import CoreState, Machine, StopReason
+from cosim.engine.unicorn.core import Core, Fault
+from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, CortexA7
+from cosim.engine.unicorn.cortex_m4 import CortexM4
+from cosim.engine.unicorn.loop import PICOSECONDS, Loop, PythonLoop, limit_at
+from cosim.engine.unicorn.native import NativeLoop, library_path
+from cosim.errors import EngineError
+from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, ForeignWrite, Stamp
+from cosim.memory import MemoryBank
+from cosim.platform.model import Entry
+
+CHUNK = 1000  # quanta between two looks at Ctrl-C
+MOST_PICOSECONDS = 10**16  # ten thousand seconds; keeps the C loop's arithmetic within 64 bits
+#: What a store instruction can reach beyond its first address (32 double words of VSTM), in bytes.
+STORE_REACH = 256
+
+
+def make_loop(kind: str) -> Loop:
+    """The inner loop: "native", "python", or "auto" for the native one where it was built. Raises `EngineError`."""
+    if kind == "auto":
+        kind = "native" if library_path() else "python"
+    if kind not in ("native", "python"):
+        raise EngineError(f"no loop named {kind!r}", hint="choose auto, native or python", engine="unicorn")
+    return NativeLoop() if kind == "native" else PythonLoop()
+
+
+class UnicornEngine:
+    """See `cosim.engine.Engine`."""
+
+    name = "unicorn"
+
+    def __init__(self, machine: Machine, loop: str = "auto") -> None:
+        self._machine = machine
+        self._loop = make_loop(loop)
+        self._a7 = CortexA7(machine, *self._core_entry("CPU.ARMv7A"))
+        self._m4 = CortexM4(machine, *self._core_entry("CPU.CortexM"))
+        self._order: tuple[Core, ...] = (self._a7, self._m4)
+        self._quantum_ps = max(1, machine.quantum * PICOSECONDS // self._m4.lane.mips)
+        self._horizon_ps = 0
+        self._current: Core | None = None
+        self._fresh: set[str] = set()
+        self._dirty: set[str] = set()
+        self._reason: StopReason | None = None
+        for index, core in enumerate(self._order):
+            core.must_wait = self._waiter(core, self._order[index + 1 :])
+            core.map_all()
+        machine.firewall.listen(self._on_firewall_change)
+        machine.bus.listen(self._on_host_write)
+        machine.log.clock = self.stamp
+
+    def _core_entry(self, type_name: str) -> tuple[str, Loop, int]:
+        entries: tuple[Entry, ...] = self._machine.platform.of_type(type_name)
+        if len(entries) != 1:
+            raise EngineError(f"the embedded engine needs exactly one {type_name}, found {len(entries)}")
+        mips = entries[0].properties.get("PerformanceInMips", 100)
+        if not isinstance(mips, int) or not 1 <= mips <= 10_000:
+            raise EngineError(f"{entries[0].name}: PerformanceInMips must be 1 to 10000", core=entries[0].name)
+        return entries[0].name, self._loop, mips
+
+    # -- what the SoC sees -------------------------------------------------------------------------------------
+
+    @property
+    def cores(self) -> Mapping[str, Core]:
+        """See `Engine.cores`."""
+        return {core.name: core for core in self._order}
+
+    @property
+    def version(self) -> str:
+        """See `Engine.version`."""
+        return f"unicorn {unicorn_version}, {self._loop.name} loop"
+
+    def stamp(self) -> Stamp:
+        """Now: the core at work, or the latest time any core has reached when none is."""
+        core = self._current
+        if core is None:
+            return Stamp(max(c.time_ps for c in self._order), "host", 0, 0)
+        return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc)
+
+    def start(self, entry: int) -> None:
+        """Let the A7 begin at `entry`."""
+        self._a7.start(entry)
+
+    def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
+        """See `Engine.run`."""
+        end = min(self._horizon_ps + budget_ps, MOST_PICOSECONDS)
+        step = self._quantum_ps * (1 if until else CHUNK)
+        self._reason = None
+        try:
+            while self._reason is None:
+                if until is not None and until():
+                    return StopReason.CONDITION
+                if not any(core.state is CoreState.RUNNING for core in self._order):
+                    return StopReason.IDLE
+                if self._horizon_ps >= end:
+                    return StopReason.TIME
+                self._prepare()
+                goal = min(end, self._horizon_ps + step)
+                self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
+                if lane is not None:
+                    self._serve(next(core for core in self._order if core.lane is lane), error)
+            return self._reason
+        finally:
+            self._current = None
+
+    def stop(self, reason: StopReason) -> None:
+        """See `Engine.stop`."""
+        self._reason = reason
+        self._interrupt_current()
+
+    def release(self, core: str) -> None:
+        """See `Engine.release`."""
+        if core != self._m4.name or self._m4.state is not CoreState.HELD:
+            return
+        now = self.stamp().time_ps
+        m4 = self._m4
+        m4.lane.origin_ps, m4.lane.origin_retired = now, m4.lane.retired
+        vectors = m4.reset()
+        if vectors is None:
+            m4.set_state(CoreState.LOCKED_UP)
+            self._machine.log.emit(CoreStopped(m4.name, "lockup: the vector table cannot be read"))
+            return
+        self._machine.log.emit(CoreReleased(m4.name, *vectors))
+        m4.state = CoreState.RUNNING  # gets turns once its first instruction was seen, see _prepare
+        self._fresh.add(m4.name)
+
+    def hold(self, core: str) -> None:
+        """See `Engine.hold`."""
+        if core != self._m4.name or self._m4.state is CoreState.HELD:
+            return
+        self._fresh.discard(core)
+        self._m4.set_state(CoreState.HELD)
+        self._machine.log.emit(CoreHeld(core, self._m4.retired))
+
+    def save(self) -> object:
+        """See `Engine.save`."""
+        return self._horizon_ps, frozenset(self._fresh), tuple(core.save() for core in self._order)
+
+    def load(self, state: Any) -> None:
+        """See `Engine.load`."""
+        self._horizon_ps, fresh, cores = state
+        self._fresh, self._dirty = set(fresh), set()
+        for core, saved in zip(self._order, cores, strict=True):
+            core.load(saved)
+            core.lane.runnable &= core.name not in self._fresh
+
+    # -- turns -------------------------------------------------------------------------------------------------
+
+    def _waiter(self, core: Core, followers: tuple[Core, ...]) -> Callable[[], bool]:
+        def must_wait() -> bool:
+            self._current = core
+            now = core.time_ps
+            return any(
+                f.state is CoreState.RUNNING and (f.name in self._fresh or f.lane.retired < limit_at(f.lane, now))
+                for f in followers
+            )
+
+        return must_wait
+
+    def _prepare(self) -> None:
+        """Bring the cores' views up to date, and see fresh cores through their first instruction."""
+        for target in sorted(self._dirty):
+            for core in self._order:
+                core.remap(target)
+        self._dirty.clear()
+        for name in sorted(self._fresh):
+            self._fresh.discard(name)
+            core = self.cores[name]
+            core.set_state(CoreState.RUNNING)
+            entry, before = core.pc, core.lane.retired
+            self._run(core, before + 1)
+            if core.lane.retired > before:
+                self._current = core
+                self._machine.log.emit(FirstInstruction(name, entry))
+
+    def _run(self, core: Core, limit: int) -> None:
+        """Run one core to `limit`, whatever it needs on the way."""
+        while core.lane.runnable and core.lane.retired < limit:
+            if self._dirty:
+                self._prepare()
+            core.lane.limit = limit
+            error = self._loop.run(core.lane)
+            if error or core.lane.attention or core.lane.busy:
+                self._serve(core, error)
+
+    def _catch_up(self, leader: Core) -> None:
+        now = leader.time_ps
+        self._prepare()
+        for follower in self._order[self._order.index(leader) + 1 :]:
+            self._run(follower, limit_at(follower.lane, now))
+        self._current = leader
+
+    def _interrupt_current(self) -> None:
+        """Make the core at work stop at its next instruction, so that the engine can act."""
+        if self._current is not None:
+            self._current.lane.limit = 0
+            self._current.lane.attention = 1
+
+    def _on_firewall_change(self, target: str) -> None:
+        self._dirty.add(target)
+        self._interrupt_current()
+
+    def _on_host_write(self, bank: MemoryBank, offset: int, size: int) -> None:
+        for core in self._order:
+            core.forget_code(bank, offset, size)
+
+    # -- why a core stopped --------------------------------------------------------------------------------------
+
+    def _serve(self, core: Core, error: int) -> None:
+        self._current = core
+        fault, interrupt, invalid = core.fault, core.interrupt, core.invalid
+        waiting, failure = core.waiting, core.failure
+        core.fault = core.interrupt = core.failure = None
+        core.waiting = core.invalid = False
+        if failure is not None:
+            raise failure
+        if waiting:
+            self._catch_up(core)
+        elif interrupt is not None:
+            self._serve_interrupt(core, interrupt)
+        elif fault is not None:
+            core.drop_unfinished()
+            self._serve_fault(core, fault)
+        elif invalid:
+            core.drop_unfinished()
+            core.take_undefined()
+        elif error:
+            raise EngineError(
+                f"{core.name}: Unicorn stopped with error {error} at 0x{core.pc:08x}", core=core.name, pc=core.pc
+            )
+        elif core.lane.busy:
+            core.complete()
+            core.sleep()
+
+    def _serve_interrupt(self, core: Core, number: int) -> None:
+        if number == EXCP_SMC and isinstance(core, CortexA7):
+            core.complete()
+            self._catch_up(core)
+            core.smc_results(self._machine.smc(core.smc_arguments()))
+            if self._reason is StopReason.POWER_OFF:
+                core.set_state(CoreState.OFF)
+        else:
+            core.take_interrupt(number)
+
+    def _serve_fault(self, core: Core, fault: Fault) -> None:
+        """Deliver an access that failed, or make the write that was mapped away (see `Core`)."""
+        if not fault.mapped:
+            if not fault.reported:
+                core.transact(fault.kind, fault.address, fault.size, fault.value)
+            core.take_fault(fault)
+            return
+        if core.must_wait():
+            self._catch_up(core)
+        bus = self._machine.bus
+        window = bus.window_at(core.initiator, fault.address)
+        bank = window.target
+        assert isinstance(bank, MemoryBank)
+        offset = fault.address - window.address + window.offset
+        if self._machine.firewall.decide(core.initiator, bank.name, offset, fault.size, AccessKind.WRITE) is None:
+            self._machine.log.emit(
+                ForeignWrite(core.initiator.value, fault.address, fault.size, fault.value, bank.name)
+            )
+            self._step_store(core, fault, bank, offset, keep=True)
+        elif core.transact(fault.kind, fault.address, fault.size, fault.value).error:
+            core.take_fault(fault)
+        else:
+            self._step_store(core, fault, bank, offset, keep=False)
+
+    def _step_store(self, core: Core, fault: Fault, bank: MemoryBank, offset: int, *, keep: bool) -> None:
+        """Execute one store with its target opened for it; then keep what it wrote, or take that back."""
+        first, last = max(0, offset - STORE_REACH), min(bank.size, offset + STORE_REACH)
+        before = bank.read(first, last - first)
+        core.permit_writes(fault.address, fault.size, permitted=True)
+        self._run(core, core.lane.retired + 1)
+        core.permit_writes(fault.address, fault.size, permitted=False)
+        if not keep:
+            bank.write(first, before)
+        for other in self._order:
+            other.forget_code(bank, first, last - first)

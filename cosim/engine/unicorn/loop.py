@@ -1,0 +1,253 @@
+"""The inner loop: run one core to an exact instruction count, and the cores in turns, in plain Python.
+
+A *lane* is what the loop knows of one core. Unicorn tells of every instruction that it is about to execute, except those
+that an IT block skips; the loop counts both kinds, because a skipped instruction retires too (ARMv7-M manual, A7.3.3).
+`native.py` is the same loop in C; this one is the oracle and needs no compiler. The algorithm:
+
+- `retired` counts completed instructions. An instruction is `busy` between its announcement and its completion.
+- A lane stops before the first instruction, outside an IT block, with `retired >= limit`.
+- Inside an IT block nothing stops, because Unicorn executes such a block in one go.
+- Turns: every core runs to the same horizon in virtual time, the first core first; then the horizon moves by a quantum.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from unicorn import UC_ERR_OK, UC_HOOK_CODE
+from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
+from unicorn.unicorn_py3.unicorn import uclib
+
+PICOSECONDS = 1_000_000  # per instruction and MIPS
+NEVER = (1 << 64) - 1
+CODE_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class CodeRange:
+    """Memory that a core may execute: guest address, size in bytes, host address of its first byte."""
+
+    base: int
+    size: int
+    host: int
+
+
+class Lane(Protocol):
+    """What the loop shares with the engine about one core. All counts in instructions, times in picoseconds."""
+
+    retired: int
+    limit: int
+    busy: int  # an instruction is at work: announced, not yet completed
+    pc: int  # its address
+    it_left: int  # instructions left in the IT block at work, before the one at work
+    it_pc: int  # address of the first of them
+    attention: int  # a hook wants the engine; set by the engine's callbacks, cleared by the loop at each start
+    runnable: int
+    always_thumb: int
+    mips: int
+    origin_ps: int  # time = origin_ps + (retired - origin_retired) * 1e6 / mips
+    origin_retired: int
+
+    def settle(self, pc: int) -> None:
+        """Close the IT block when the core stands at `pc` without a further announcement (WFI, a fetch fault)."""
+        ...
+
+
+class Loop(Protocol):
+    """The two things a loop does. Both return as soon as a lane wants the engine's attention."""
+
+    name: str
+
+    def add(self, handle: int) -> Lane:
+        """Make the lane of the Unicorn instance at address `handle`; lanes run in the order of their making."""
+        ...
+
+    def set_code(self, lane: Lane, ranges: Sequence[CodeRange]) -> None:
+        """Tell where the instructions of a lane can be read (needed to measure IT blocks)."""
+        ...
+
+    def run(self, lane: Lane) -> int:
+        """Run one lane to its limit; returns Unicorn's error code (0 is none)."""
+        ...
+
+    def turns(self, horizon_ps: int, quantum_ps: int, end_ps: int) -> tuple[int, Lane | None, int]:
+        """Run all runnable lanes in turns until `end_ps`.
+
+        Returns (horizon reached or at work, lane that wants attention or None at the end, Unicorn's error code). Called
+        again with that horizon it goes on where it stopped.
+        """
+        ...
+
+
+def limit_at(lane: Lane, time_ps: int) -> int:
+    """The smallest instruction count at which the lane's clock is not before `time_ps`."""
+    if time_ps <= lane.origin_ps:
+        return lane.origin_retired
+    return lane.origin_retired + -(-(time_ps - lane.origin_ps) * lane.mips // PICOSECONDS)
+
+
+def time_of(lane: Lane) -> int:
+    """The lane's virtual time in picoseconds: instruction count over the rate the platform file gives."""
+    return lane.origin_ps + (lane.retired - lane.origin_retired) * PICOSECONDS // lane.mips
+
+
+def it_length(opcode: int) -> int:
+    """How many instructions follow in the block that this 16-bit Thumb `opcode` opens; 0 if it is no IT."""
+    if opcode & 0xFF00 != 0xBF00 or not opcode & 0xF:
+        return 0
+    return 4 - ((opcode & -opcode & 0xF).bit_length() - 1)
+
+
+class PythonLane:
+    """A `Lane` in plain Python, and its instruction hook."""
+
+    __slots__ = (
+        "_code",
+        "_hook",
+        "_host",
+        "_uc",
+        "always_thumb",
+        "attention",
+        "busy",
+        "it_left",
+        "it_pc",
+        "limit",
+        "mips",
+        "origin_ps",
+        "origin_retired",
+        "pc",
+        "retired",
+        "runnable",
+    )
+
+    def __init__(self, handle: int) -> None:
+        self._uc = ctypes.c_void_p(handle)
+        self.retired = self.limit = self.busy = self.pc = self.it_left = self.it_pc = self.attention = 0
+        self.runnable = self.always_thumb = self.origin_ps = self.origin_retired = 0
+        self.mips = 1
+        self._code: list[tuple[int, int, Any]] = []
+        self._host: tuple[int, int, Any] = (0, 0, None)
+        self._hook = CODE_HOOK(self._make_hook())  # kept alive as long as the lane
+        hook_id = ctypes.c_size_t()
+        uclib.uc_hook_add(
+            self._uc, ctypes.byref(hook_id), UC_HOOK_CODE, ctypes.cast(self._hook, ctypes.c_void_p), None,
+            ctypes.c_uint64(1), ctypes.c_uint64(0),
+        )  # fmt: skip
+
+    def set_code(self, ranges: Sequence[CodeRange]) -> None:
+        """Remember where instructions lie, as arrays of halfwords."""
+        self._code = [
+            (r.base, r.base + r.size, (ctypes.c_uint16 * (r.size // 2)).from_address(r.host)) for r in ranges
+        ]
+        self._host = (0, 0, None)
+
+    def _halfword(self, address: int) -> int:
+        base, end, cells = self._host
+        if not base <= address < end:
+            for entry in self._code:
+                if entry[0] <= address < entry[1]:
+                    self._host = entry
+                    base, _, cells = entry
+                    break
+            else:
+                return 0
+        return int(cells[(address - base) >> 1])
+
+    def _length(self, address: int) -> int:
+        """Bytes of the Thumb instruction at `address` (ARMv7-M manual, A5.1)."""
+        return 4 if self._halfword(address) >> 11 in (0b11101, 0b11110, 0b11111) else 2
+
+    def _leave_it(self, address: int) -> None:
+        """Account for the members of the IT block that lie before `address`; the skipped ones retire here."""
+        if self.busy and self.pc == self.it_pc:
+            self.it_pc += self._length(self.it_pc)
+            self.it_left -= 1
+        while self.it_left and self.it_pc != address:
+            self.retired += 1
+            self.it_pc += self._length(self.it_pc)
+            self.it_left -= 1
+
+    def _make_hook(self) -> Any:
+        stop, handle = uclib.uc_emu_stop, self._uc
+
+        def about_to_execute(_uc: int, address: int, size: int, _user: int) -> None:
+            if self.it_left:
+                self._leave_it(address)
+            self.retired += self.busy
+            if self.retired >= self.limit and not self.it_left:
+                self.busy = 0
+                stop(handle)
+                return
+            self.busy = 1
+            self.pc = address
+            if size == 2:
+                base, end, cells = self._host
+                opcode = cells[(address - base) >> 1] if base <= address < end else self._halfword(address)
+                if opcode & 0xFF00 == 0xBF00 and opcode & 0xF:
+                    self.it_left, self.it_pc = it_length(opcode), address + 2
+
+        return about_to_execute
+
+    def start(self) -> int:
+        """Run from the core's PC until the limit, a hook or an error ends it; returns Unicorn's error code."""
+        self.attention = 0
+        word = ctypes.c_uint32()
+        uclib.uc_reg_read(self._uc, UC_ARM_REG_PC, ctypes.byref(word))
+        begin = word.value
+        if self.always_thumb:
+            begin |= 1
+        else:
+            uclib.uc_reg_read(self._uc, UC_ARM_REG_CPSR, ctypes.byref(word))
+            begin |= word.value >> 5 & 1
+        error: int = uclib.uc_emu_start(
+            self._uc, ctypes.c_uint64(begin), ctypes.c_uint64(NEVER), ctypes.c_uint64(0), ctypes.c_size_t(0)
+        )
+        return error
+
+    def settle(self, pc: int) -> None:
+        """See `Lane.settle`."""
+        if self.it_left:
+            self._leave_it(pc)
+
+
+class PythonLoop:
+    """The loop in plain Python."""
+
+    name = "python"
+
+    def __init__(self) -> None:
+        self._lanes: list[PythonLane] = []
+
+    def add(self, handle: int) -> PythonLane:
+        """See `Loop.add`."""
+        lane = PythonLane(handle)
+        self._lanes.append(lane)
+        return lane
+
+    def set_code(self, lane: Lane, ranges: Sequence[CodeRange]) -> None:
+        """See `Loop.set_code`."""
+        assert isinstance(lane, PythonLane)
+        lane.set_code(ranges)
+
+    def run(self, lane: Lane) -> int:
+        """See `Loop.run`."""
+        assert isinstance(lane, PythonLane)
+        return lane.start() if lane.retired < lane.limit else UC_ERR_OK
+
+    def turns(self, horizon_ps: int, quantum_ps: int, end_ps: int) -> tuple[int, Lane | None, int]:
+        """See `Loop.turns`."""
+        while True:
+            for lane in self._lanes:
+                if not lane.runnable:
+                    continue
+                lane.limit = limit_at(lane, horizon_ps)
+                if lane.retired < lane.limit:
+                    error = lane.start()
+                    if error or lane.attention or lane.busy:
+                        return horizon_ps, lane, error
+            if horizon_ps >= end_ps:
+                return horizon_ps, None, UC_ERR_OK
+            horizon_ps = min(horizon_ps + quantum_ps, end_ps)
