@@ -1,6 +1,7 @@
 /*
  * Vectors, entry, exception entries, guarded call and SMC of the A7 client (ARM state, MMU off).
  */
+    .file "start.S"                     /* else the temporary object lends its random name */
     .syntax unified
     .arch_extension sec
     .arm

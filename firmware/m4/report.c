@@ -77,6 +77,8 @@ void report_hex(uint32_t value)
 
 void report_state(uint32_t state)
 {
-    REG32(PWR_CR1) |= PWR_CR1_DBP; /* backup registers are write-protected without it */
+    /* Backup registers are write-protected without DBP; under TZEN it is the secure world that has to set it. */
+    if (!(REG32(PWR_CR1) & PWR_CR1_DBP))
+        REG32(PWR_CR1) |= PWR_CR1_DBP;
     REG32(TAMP_BKP19R) = state;
 }

@@ -2,6 +2,7 @@
  * Vector table (0x0 in RETRAM, VTOR stays 0), reset handler and fault entry of the M4.
  * COSIM_NO_FPU leaves the FPU off, for programs that must not touch the system control space.
  */
+    .file "startup.S"                /* else the temporary object lends its random name */
     .syntax unified
     .cpu cortex-m4
     .thumb
