@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class Reference:
     name: str
 
 
-PropertyValue = Union[int, str, bool, Reference]
+PropertyValue = int | str | bool | Reference
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,15 @@ class Registration:
 
 @dataclass(frozen=True)
 class Interrupt:
-    """One wire `source -> destination@line`; `source` is "" for the entry's default output."""
+    """One wire `source -> destination@line`; `source` is "" for the entry's default output.
+
+    `local` is the core of a destination that has lines per core (`gic#0@30`).
+    """
 
     source: str
     destination: str
     line: int
+    local: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Entry:
     """One entry of the description: a core, a memory or a block.
 
     `type` is the Renode class as written (`Memory.MappedMemory`). Python-modelled blocks have the type
-    `Python.PythonPeripheral`; their model is found by the entry's name.
+    `Python.PythonPeripheral`; their model is found by the entry's name. `parent` names what it is registered at
+    ("sysbus", a core), None when nowhere. An enum value among the properties is its dotted name.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Entry:
     interrupts: tuple[Interrupt, ...]
     file: Path
     line: int
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
