@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ SIGNED = [json.loads(line) for line in (VECTORS / "sign.jsonl").read_text().spli
 A_ELF = (VECTORS / "elf" / "a.elf").read_bytes()
 
 
-def sign_vector(vector: dict[str, object]) -> bytes:
+def sign_vector(vector: dict[str, Any]) -> bytes:
     """Sign as the vector's options say."""
     options = list(vector["options"])
     key_info = None
@@ -36,7 +37,7 @@ def sign_vector(vector: dict[str, object]) -> bytes:
 
 
 @pytest.mark.parametrize("vector", [v for v in SIGNED if v["byte_exact"]], ids=lambda v: Path(v["output"]).stem)
-def test_rsa_image_equals_the_one_of_the_upstream_tool_byte_for_byte(vector):
+def test_rsa_image_equals_the_one_of_the_upstream_tool_byte_for_byte(vector: dict[str, Any]) -> None:
     built = sign_vector(vector)
 
     assert built == (VECTORS / vector["output"]).read_bytes()
@@ -45,7 +46,7 @@ def test_rsa_image_equals_the_one_of_the_upstream_tool_byte_for_byte(vector):
 
 
 @pytest.mark.parametrize("vector", [v for v in SIGNED if not v["byte_exact"]], ids=lambda v: Path(v["output"]).stem)
-def test_ecdsa_image_differs_from_the_upstream_one_only_in_a_signature_that_verifies(vector):
+def test_ecdsa_image_differs_from_the_upstream_one_only_in_a_signature_that_verifies(vector: dict[str, Any]) -> None:
     built, upstream = sign_vector(vector), (VECTORS / vector["output"]).read_bytes()
     image, reference = parse_image(built), parse_image(upstream)
     at = image.header.sign_offset
@@ -58,7 +59,7 @@ def test_ecdsa_image_differs_from_the_upstream_one_only_in_a_signature_that_veri
 
 
 @pytest.mark.parametrize("vector", SIGNED, ids=lambda v: Path(v["output"]).stem)
-def test_upstream_image_verifies_with_its_key_only(vector):
+def test_upstream_image_verifies_with_its_key_only(vector: dict[str, Any]) -> None:
     image = parse_image((VECTORS / vector["output"]).read_bytes())
     public = load_public_key(VECTORS / vector["key"].replace(".pem", ".pub.pem"))
     stranger = generate("ecdsa-p256" if image.sign_type is SignType.ECDSA_P256_SHA256 else "rsa2048").public_key()
@@ -67,7 +68,7 @@ def test_upstream_image_verifies_with_its_key_only(vector):
     assert check_signature(image, stranger) in (SignatureCheck.WRONG, SignatureCheck.OTHER_KEY_KIND)
 
 
-def test_any_flipped_byte_of_header_tlvs_or_signature_breaks_the_signature():
+def test_any_flipped_byte_of_header_tlvs_or_signature_breaks_the_signature() -> None:
     image = parse_image((VECTORS / "images" / "a_rsa2048.bin").read_bytes())
     key = load_public_key(VECTORS / "keys" / "trusted2048.pub.pem")
 
@@ -84,7 +85,7 @@ def test_any_flipped_byte_of_header_tlvs_or_signature_breaks_the_signature():
             assert checked(*both) is SignatureCheck.WRONG
 
 
-def test_signature_with_the_same_kind_of_key_but_another_one_is_wrong():
+def test_signature_with_the_same_kind_of_key_but_another_one_is_wrong() -> None:
     image = parse_image((VECTORS / "images" / "a_otherkey.bin").read_bytes())
 
     trusted = load_public_key(VECTORS / "keys" / "trusted4096.pub.pem")
@@ -92,13 +93,13 @@ def test_signature_with_the_same_kind_of_key_but_another_one_is_wrong():
     assert check_signature(image, trusted) is SignatureCheck.WRONG
 
 
-def test_signing_twice_gives_the_same_bytes():
+def test_signing_twice_gives_the_same_bytes() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
     assert sign_images([A_ELF], key) == sign_images([A_ELF], key)
 
 
-def test_repeated_platform_tlv_keeps_its_last_value_once():
+def test_repeated_platform_tlv_keeps_its_last_value_once() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
     image = parse_image(sign_images([A_ELF], key, platform_tlvs=[(0x10000, b"old"), (0x10000, b"new")]))
@@ -106,7 +107,7 @@ def test_repeated_platform_tlv_keeps_its_last_value_once():
     assert [(t.type, t.value) for t in image.platform_tlvs] == [(0x10000, b"new")]
 
 
-def test_empty_key_info_is_a_record_of_length_zero():
+def test_empty_key_info_is_a_record_of_length_zero() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
     assert parse_image(sign_images([A_ELF], key, key_info=b"")).key_info == b""
@@ -117,7 +118,7 @@ def test_empty_key_info_is_a_record_of_length_zero():
     ("identifier", "value"),
     [("0xffff", "x"), ("0x20000", "x"), ("-1", "x"), ("ten", "x"), ("0x10000", "0x100000000"), ("0x10000", "0xzz")],
 )
-def test_platform_tlv_out_of_range_is_refused(identifier, value):
+def test_platform_tlv_out_of_range_is_refused(identifier: str, value: str) -> None:
     with pytest.raises(ImageError) as caught:
         platform_tlv(identifier, value)
 
@@ -125,7 +126,7 @@ def test_platform_tlv_out_of_range_is_refused(identifier, value):
     assert caught.value.hint
 
 
-def test_signer_refuses_no_image_and_too_many():
+def test_signer_refuses_no_image_and_too_many() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
     for elves in ([], [A_ELF] * 256):
@@ -134,7 +135,7 @@ def test_signer_refuses_no_image_and_too_many():
         assert caught.value.fields["field"] == "NUM_IMG"
 
 
-def test_signer_names_the_image_that_is_no_elf():
+def test_signer_names_the_image_that_is_no_elf() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
     with pytest.raises(ImageError) as caught:
@@ -144,7 +145,7 @@ def test_signer_names_the_image_that_is_no_elf():
     assert caught.value.fields["code"] == "elf-magic"
 
 
-def test_signer_refuses_a_key_size_that_the_format_does_not_know():
+def test_signer_refuses_a_key_size_that_the_format_does_not_know() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
     with pytest.raises(KeyFileError):
