@@ -1,7 +1,8 @@
 /*
  * The demo firmware: proves that it was loaded whole (data, bss, FPU, CRC of its own text), says so on USART3 and in
  * the trace buffer, reports "running" in TAMP BKP19R, then counts.
- * COSIM_VERSION is the version text, COSIM_DDR_PROBE adds accesses to secure DDR, COSIM_NO_TABLE drops the table.
+ * COSIM_VERSION is the version text, COSIM_COUNTS_PER_LINE how often the main loop says that it is alive;
+ * COSIM_DDR_PROBE adds accesses to secure DDR, COSIM_NO_TABLE drops the resource table.
  */
 #include <stdint.h>
 
@@ -11,7 +12,6 @@
 #include "resource_table.h"
 #include "stm32mp15.h"
 
-#define COUNTS_PER_LINE 4096u
 #define DATA_PATTERN 0x600dda7au
 
 extern const uint8_t __text_start[];
@@ -111,7 +111,7 @@ int main(void)
         uint32_t count = cosim_counter + 1;
 
         cosim_counter = count;
-        if (count % COUNTS_PER_LINE == 0) {
+        if (count % COSIM_COUNTS_PER_LINE == 0) {
             trace_text("m4: count ");
             trace_hex(count);
             trace_text("\n");
