@@ -212,6 +212,10 @@ class EventLog:
         for listener in self._listeners:
             listener(record)
 
+    def truncate(self, length: int) -> None:
+        """Forget the records from `length` on (a snapshot was restored)."""
+        del self.records[length:]
+
     def listen(self, listener: Listener) -> None:
         """Call `listener` with every record from now on."""
         self._listeners.append(listener)

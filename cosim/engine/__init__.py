@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cosim.bus import Bus
+from cosim.errors import EngineError
 from cosim.events import EventLog
 from cosim.firewall import Firewall
 from cosim.platform.model import Platform
@@ -107,6 +108,10 @@ class Engine(Protocol):
         """Run until `until` is true (asked at least once a quantum), power-off, idleness or the end of the budget."""
         ...
 
+    def start(self, core: str, entry: int) -> None:
+        """Let the application core begin at `entry`, as the boot chain hands over to the normal world."""
+        ...
+
     def stop(self, reason: StopReason) -> None:
         """Ask a run in progress to end at the next instruction boundary."""
         ...
@@ -128,5 +133,15 @@ class Engine(Protocol):
         ...
 
 
-#: Engines by name. The values are import paths, so that naming an engine loads nothing.
-ENGINES: Mapping[str, str] = {"unicorn": "cosim.engine.unicorn"}
+_ENGINES = ("unicorn",)
+
+
+def create_engine(name: str, machine: Machine, loop: str = "auto") -> Engine:
+    """The engine `name` on `machine`. Raises `EngineError` when there is no such engine, or it is not installed."""
+    if name != "unicorn":
+        raise EngineError(
+            f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name
+        )
+    from cosim.engine.unicorn import UnicornEngine  # noqa: PLC0415 - loaded when asked for, not when named
+
+    return UnicornEngine(machine, loop)

@@ -27,7 +27,7 @@ from unicorn import (
 )
 
 from cosim.access import AccessKind, Initiator, Rights
-from cosim.bus import Outcome, Window
+from cosim.bus import Outcome, View, Window
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, time_of
 from cosim.errors import EngineError
@@ -69,6 +69,7 @@ class Core:
 
     name = ""
     initiator = Initiator.DEBUG
+    view: View = "a7"
     #: Base and size of a range that only this core sees and serves itself.
     private_range: tuple[int, int] | None = None
 
@@ -173,8 +174,12 @@ class Core:
                 last = min(offset + size, window.offset + window.size) - window.offset + window.address
                 self.uc.ctl_remove_cache(first, last)
 
+    def window_at(self, address: int) -> Window | None:
+        """What this core sees at `address`."""
+        return next((w for w in self._windows() if w.address <= address < w.end), None)
+
     def _windows(self) -> Iterable[Window]:
-        return self.machine.bus.windows_of(self.initiator)
+        return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
 
     def _map_bank(self, window: Window, bank: MemoryBank) -> None:
         home = self.machine.homes.get(bank.name) == self.name

@@ -87,6 +87,7 @@ class CortexM4(Core):
     """One Cortex-M4F core; held until released."""
 
     initiator = Initiator.M4
+    view = "m4"
     private_range = (PPB_BASE, PPB_SIZE)
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:

@@ -61,7 +61,7 @@ class UnicornEngine:
             core.must_wait = self._waiter(core, self._order[index + 1 :])
             core.map_all()
         machine.firewall.listen(self._on_firewall_change)
-        machine.bus.listen(self._on_host_write)
+        machine.bus.listen_writes(self._on_host_write)
         machine.log.clock = self.stamp
 
     def _core_entry(self, type_name: str) -> tuple[str, Loop, int]:
@@ -92,8 +92,13 @@ class UnicornEngine:
             return Stamp(max(c.time_ps for c in self._order), "host", 0, 0)
         return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc)
 
-    def start(self, entry: int) -> None:
-        """Let the A7 begin at `entry`."""
+    def start(self, core: str, entry: int) -> None:
+        """See `Engine.start`."""
+        if core != self._a7.name:
+            raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
+        lane = self._a7.lane
+        # It slept since its last instruction: its clock goes on from where the machine is.
+        lane.origin_ps, lane.origin_retired = max(self._horizon_ps, self._a7.time_ps), lane.retired
         self._a7.start(entry)
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
@@ -266,10 +271,10 @@ class UnicornEngine:
             return
         if core.must_wait():
             self._catch_up(core)
-        bus = self._machine.bus
-        window = bus.window_at(core.initiator, fault.address)
+        window = core.window_at(fault.address)
+        if window is None or not isinstance(window.target, MemoryBank):
+            raise EngineError(f"{core.name}: no memory at 0x{fault.address:08x}", core=core.name, pc=core.pc)
         bank = window.target
-        assert isinstance(bank, MemoryBank)
         offset = fault.address - window.address + window.offset
         if self._machine.firewall.decide(core.initiator, bank.name, offset, fault.size, AccessKind.WRITE) is None:
             self._machine.log.emit(

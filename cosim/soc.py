@@ -1,0 +1,210 @@
+"""A whole SoC in one object: platform, memories, blocks, firewall, secure world, engine, and the normal-world client.
+
+Several SoCs may live in one process.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from cosim import client
+from cosim.access import Deny, Initiator
+from cosim.assembly import A7_TYPE, M4_MEMORIES, M4_TYPE, build_parts, core_name, read_platform
+from cosim.bus import Bus
+from cosim.client import Step, StepResult
+from cosim.engine import CoreState, CoreView, Machine, StopReason, create_engine
+from cosim.errors import ImageError, RunTimeout
+from cosim.events import EventLog
+from cosim.firewall import Firewall
+from cosim.peripherals.rcc import ResetCause
+from cosim.peripherals.usart import Stm32Usart
+from cosim.resources import firmware_file, key_file, platform_file
+from ta.keys import PublicKey, load_public_key
+from ta.profile import FirewallProfile, Profile
+from ta.secure_world import SecureWorld
+
+DEFAULT_PLATFORM = "stm32mp157c-dk2.repl"
+TEST_KEY = "test-rsa4096.pem"
+CLIENT = "a7_client.elf"
+#: Default budget of a run in virtual time: two seconds.
+DEFAULT_BUDGET_PS = 2 * 10**12
+
+
+@dataclass(frozen=True)
+class SocConfig:
+    """What kind of SoC to build. `public_key` None stands for the project's test key.
+
+    `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
+    python).
+    """
+
+    platform: Path | None = None
+    engine: str = "unicorn"
+    profile: Profile = Profile.HARDENED
+    firewall: FirewallProfile = FirewallProfile.ISOLATED
+    deny: Deny = Deny.RAZWI
+    public_key: PublicKey | None = None
+    quantum: int = 1000
+    loop: str = "auto"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The complete state of one SoC; fits only the SoC that made it."""
+
+    engine: object
+    banks: tuple[object, ...]
+    blocks: tuple[object, ...]
+    secure_world: object
+    records: int
+
+
+class Soc:
+    """One simulated SoC, powered on and through its secure boot, with the normal-world client in memory.
+
+    Raises `PlatformError` for a description it cannot honour and `EngineError` for an engine that is not there.
+    """
+
+    def __init__(self, config: SocConfig | None = None) -> None:
+        self.config = config = config or SocConfig()
+        self.log = EventLog()
+        self.platform = read_platform(config.platform or platform_file(DEFAULT_PLATFORM))
+        parts = build_parts(self.platform, self.log, _M4Boot(self), lambda registers: self.secure_world.smc(registers))
+        self.banks, self.blocks, self.rcc = parts.banks, parts.blocks, parts.rcc
+        self.firewall = Firewall(parts.etzpc, parts.tzc, self.log)
+        self.bus = Bus(parts.windows, self.firewall, self.log, config.deny)
+        self.secure_world = SecureWorld(
+            self.bus.secure_view(),
+            config.public_key or load_public_key(key_file(TEST_KEY)),
+            profile=config.profile,
+            firewall=config.firewall,
+            sink=self.log.emit,
+            power_off=lambda: self.engine.stop(StopReason.POWER_OFF),
+        )
+        self._a7, self._m4 = core_name(self.platform, A7_TYPE), core_name(self.platform, M4_TYPE)
+        machine = Machine(
+            platform=self.platform,
+            bus=self.bus,
+            firewall=self.firewall,
+            log=self.log,
+            smc=self.secure_world.smc,
+            reset_request=lambda _core: self.rcc.core_reset_request(ResetCause.SYSRESETREQ),
+            homes={name: self._m4 if name in M4_MEMORIES else self._a7 for name in self.banks},
+            quantum=config.quantum,
+        )
+        self.engine = create_engine(config.engine, machine, config.loop)
+        self.secure_world.boot()
+        self._client_entry = self.load_elf(firmware_file(CLIENT).read_bytes())
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    @property
+    def a7(self) -> CoreView:
+        """The application core."""
+        return self.engine.cores[self._a7]
+
+    @property
+    def m4(self) -> CoreView:
+        """The remote processor."""
+        return self.engine.cores[self._m4]
+
+    def run(self, until: Callable[[], bool] | None = None, budget_ps: int = DEFAULT_BUDGET_PS) -> StopReason:
+        """Run all cores; see `Engine.run`. The budget is virtual time in picoseconds."""
+        return self.engine.run(until, budget_ps)
+
+    def run_script(self, steps: Sequence[Step], budget_ps: int = DEFAULT_BUDGET_PS) -> tuple[StepResult, ...]:
+        """Let the normal-world client run `steps` from its start, and return what came of each.
+
+        Raises `RunTimeout` when the client does not finish within the budget.
+        """
+        self.bus.write(Initiator.DEBUG, client.STEPS_BASE, client.encode_script(steps))
+        self.engine.start(self._a7, self._client_entry)
+        reason = self.engine.run(lambda: self.a7.state is not CoreState.RUNNING, budget_ps)
+        if reason is StopReason.TIME:
+            done = int.from_bytes(self.debug_read(client.STEPS_BASE + 12, 4), "little")
+            raise RunTimeout(
+                f"the normal world did not finish its {len(steps)} steps in {budget_ps // 10**6} us of virtual time",
+                hint=f"step {done} was at work; give the run a larger budget or look for a loop",
+                step=done,
+                time_ps=budget_ps,
+            )
+        return client.decode_results(steps, self.debug_read(client.STEPS_BASE, client.script_size(len(steps))))
+
+    def run_step(self, step: Step, budget_ps: int = DEFAULT_BUDGET_PS) -> StepResult:
+        """Run a single step; see `run_script`."""
+        return self.run_script([step], budget_ps)[0]
+
+    def stage(self, data: bytes, offset: int = 0) -> int:
+        """Put a file into the normal world's staging area and return its physical address."""
+        if offset < 0 or offset + len(data) > client.STAGING_SIZE:
+            raise ImageError(
+                f"{len(data)} bytes do not fit the staging area of {client.STAGING_SIZE} bytes",
+                hint="an image this large cannot fit the M4's memories either",
+                size=len(data),
+            )
+        self.bus.write(Initiator.DEBUG, client.STAGING_BASE + offset, data)
+        return client.STAGING_BASE + offset
+
+    def debug_read(self, address: int, size: int) -> bytes:
+        """Bytes at an A7 physical address, past the firewall and without side effects. Raises `BusFault`."""
+        return self.bus.read(Initiator.DEBUG, address, size)
+
+    def load_elf(self, data: bytes) -> int:
+        """Put the segments of an A7 program into memory, past the firewall, and return its entry point."""
+        try:
+            elf = ELFFile(io.BytesIO(data))
+            segments = [(s["p_paddr"], s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"]]
+            entry: int = elf["e_entry"]
+        except (ELFError, ValueError, KeyError) as error:
+            raise ImageError(f"not a readable ELF file: {error}", hint="build it for the Cortex-A7") from error
+        for address, content in segments:
+            self.bus.write(Initiator.DEBUG, address, content)
+        return entry
+
+    def flush_consoles(self) -> None:
+        """Emit what the UARTs hold of an unfinished line."""
+        for block in self.blocks.values():
+            if isinstance(block, Stm32Usart):
+                block.flush()
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The complete state: cores, memories, blocks, secure world, and how long the log is."""
+        return Snapshot(
+            self.engine.save(),
+            tuple(bank.save() for bank in self.banks.values()),
+            tuple(block.save() for block in self.blocks.values()),
+            self.secure_world.save(),
+            len(self.log),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to `snapshot`; the log loses what came after it."""
+        for bank, state in zip(self.banks.values(), snapshot.banks, strict=True):
+            bank.load(state)
+        for block, state in zip(self.blocks.values(), snapshot.blocks, strict=True):
+            block.load(state)
+        self.secure_world.load(snapshot.secure_world)
+        self.firewall.resync()
+        self.engine.load(snapshot.engine)
+        self.log.truncate(snapshot.records)
+
+
+class _M4Boot:
+    """The reset controller's hand on the M4."""
+
+    def __init__(self, soc: Soc) -> None:
+        self._soc = soc
+
+    def release(self) -> None:
+        self._soc.engine.release(self._soc.m4.name)
+
+    def hold(self) -> None:
+        self._soc.engine.hold(self._soc.m4.name)
