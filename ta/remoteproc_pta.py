@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ta.errors import BusFault
 from ta.events import MemoryWiped, ProcessorStarted, ProcessorStopped
 from ta.image_format import SignType
-from ta.isolation import Isolation
+from ta.isolation import DecprotAttribute, Isolation
 from ta.memory_map import (
     RCC_MP_GCR,
     RCC_MP_GCR_BOOT_MCU,
@@ -42,6 +43,15 @@ class PtaState(enum.Enum):
 
     OFF = "OFF"
     ON = "ON"
+
+
+@dataclass(frozen=True)
+class PtaSnapshot:
+    """The complete state of the PTA: processor state, owner of the isolated banks, count of writes."""
+
+    state: PtaState
+    attribute: DecprotAttribute
+    writes: int
 
 
 class RemoteprocPta:
@@ -192,6 +202,14 @@ class RemoteprocPta:
         self.isolation.secure()
         for region in REGIONS:
             self._wipe(region.name, region.pa, region.size, reason)
+
+    def save(self) -> PtaSnapshot:
+        """The complete state as an immutable value."""
+        return PtaSnapshot(self.state, self.isolation.attribute, self.writes)
+
+    def load(self, snapshot: PtaSnapshot) -> None:
+        """Restore what `save` returned; the registers come back with the machine's own snapshot."""
+        self.state, self.isolation.attribute, self.writes = snapshot.state, snapshot.attribute, snapshot.writes
 
     def _require(self, state: PtaState) -> None:
         if self.state is not state:
