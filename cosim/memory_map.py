@@ -79,7 +79,7 @@ def window_at(da: int) -> Window | None:
 
 def windows_of(da: int, size: int) -> tuple[Window, ...]:
     """The views that `size` bytes from `da` touch, in ascending order."""
-    return tuple(w for w in WINDOWS if w.da < da + size and da < w.end)
+    return tuple(w for w in WINDOWS if max(w.da, da) < min(w.end, da + size))
 
 
 def da_to_pa(da: int) -> int | None:
