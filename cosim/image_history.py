@@ -67,6 +67,11 @@ def bank_of(pa: int) -> str:
     return ""
 
 
+def cell(pa: int) -> int:
+    """The lower of the two A7 addresses of an SRAM1-4 cell; any other address as it is."""
+    return pa - 0x20000000 if 0x30000000 <= pa < 0x30060000 else pa
+
+
 @dataclass(frozen=True)
 class LoadedRange:
     """Memory that a segment was copied to; `sha256` is over its first `filesz` bytes, the rest was zeroed."""
@@ -110,6 +115,13 @@ class ImageHistory:
         self._attempt: list[LoadedRange] | None = None
         self._copied: list[LoadedRange] = []
         self._processor = M4_PROCESSOR_ID
+
+    def in_table(self, pa: int, size: int) -> bool:
+        """Whether a range lies in the reported resource table, which the normal world fills in before START."""
+        if self.table is None or not self.table.size:
+            return False
+        first = cell(pa) - cell(self.table.pa)
+        return first >= 0 and first + size <= self.table.size
 
     def feed(self, payload: Payload) -> None:
         """Take notice of one event."""

@@ -14,7 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cosim.events import AccessDenied, CoreReleased, EventLog, FirewallChanged, MonitorBroken, Record, RegisterWritten
+from cosim.events import (
+    AccessDenied,
+    CoreReleased,
+    EventLog,
+    FirewallChanged,
+    ForeignWrite,
+    MonitorBroken,
+    Record,
+    RegisterWritten,
+)
 from cosim.image_history import Command, ImageHistory, LoadedRange, bank_of, command_of
 from ta.errors import BusFault
 from ta.events import (
@@ -138,9 +147,10 @@ class NothingRunsUnauthenticated(Monitor):
 class LoadedImageUntouched(Monitor):
     """No non-secure write reaches M4 memory between authentication and RELEASE.
 
-    Two kinds of evidence: under `isolated` the attribute of every bank that holds a part of the image must stay closed
-    to the normal world; under either profile the bytes are compared with the authenticated ones at START, and those of
-    code segments (executable, not writable) again at STOP. Data may change after START: the M4 owns it then.
+    Three kinds of evidence: under `isolated` the attribute of every bank that holds a part of the image must stay
+    closed to the normal world; writes that the engine reports; and the bytes themselves, compared with the
+    authenticated ones at START, and those of code segments (executable, not writable) again at STOP. Data may change
+    after START: the M4 owns it then. The resource table is left to its own monitor: the kernel fills it in.
     """
 
     name = "image-untouched"
@@ -157,7 +167,7 @@ class LoadedImageUntouched(Monitor):
         self._refused_writes = 0
 
     def observe(self, record: Record) -> None:
-        """Check firewall attributes as they change, and memory at START and at STOP."""
+        """Check firewall attributes and writes as they happen, and memory at START and at STOP."""
         payload = record.payload
         if isinstance(payload, FirewallChanged) and payload.target in ISOLATED_BANKS:
             self._attributes[payload.target] = payload.after
@@ -169,12 +179,8 @@ class LoadedImageUntouched(Monitor):
             self._compare(record, "at START", self.image.segments)
         elif self.image.stopping and self.image.authenticated:
             self._compare(record, "at STOP", tuple(r for r in self.image.segments if r.code))
-        elif (
-            isinstance(payload, AccessDenied)
-            and self.image.authenticated
-            and (payload.initiator, payload.access) == ("a7-ns", "write")
-        ):
-            self._refused_writes += bank_of(payload.address) in ISOLATED_BANKS
+        elif isinstance(payload, (ForeignWrite, AccessDenied)) and self.image.authenticated:
+            self._check_write(record, payload)
 
     def result(self) -> MonitorResult:
         """The state so far, with the number of writes that the firewall refused."""
@@ -190,8 +196,16 @@ class LoadedImageUntouched(Monitor):
             if bank in ISOLATED_BANKS and attribute not in CLOSED_ATTRIBUTES:
                 self._break(record, f"{bank} holds the image but is {attribute}: the normal world can write it")
 
+    def _check_write(self, record: Record, write: ForeignWrite | AccessDenied) -> None:
+        if write.initiator != "a7-ns" or bank_of(write.address) not in ISOLATED_BANKS:
+            return
+        if isinstance(write, AccessDenied):
+            self._refused_writes += write.access == "write"
+        elif not self.image.in_table(write.address, write.size):
+            self._break(record, f"the normal world wrote 0x{write.value:x} to 0x{write.address:08x} ({write.target})")
+
     def _compare(self, record: Record, when: str, ranges: tuple[LoadedRange, ...]) -> None:
-        watched = tuple(r for r in ranges if bank_of(r.pa) in ISOLATED_BANKS)
+        watched = tuple(r for r in ranges if bank_of(r.pa) in ISOLATED_BANKS and not self.image.in_table(r.pa, r.size))
         for part in watched:
             data = self._read(part.pa, part.size)
             filled = any(data[part.filesz :]) and when == "at START"

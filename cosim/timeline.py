@@ -70,7 +70,7 @@ def _other(payload: Payload) -> Described:
 
 
 def _short(digest: str) -> str:
-    return f"sha256 {digest[:_SHOWN_DIGITS]}…" if digest else "no hash"
+    return f"sha256 {digest[:_SHOWN_DIGITS]}..." if digest else "no hash"
 
 
 def _smc_entered(p: secure.SmcEntered) -> Described:
@@ -177,6 +177,11 @@ def _denied(p: machine.AccessDenied) -> Described:
     return 0, f"DENIED {what} by {p.rule}: {p.response}", Style.BAD
 
 
+def _foreign_write(p: machine.ForeignWrite) -> Described:
+    text = f"{p.initiator} wrote 0x{p.value:x} to 0x{p.address:08x} ({p.size} bytes, {p.target}) in the other core's memory"
+    return 0, text, Style.DETAIL
+
+
 def _bus_error(p: machine.BusErrorRaised) -> Described:
     return 0, f"bus error: {p.initiator} {p.access} at 0x{p.address:08x} ({p.size} bytes) reached nothing", Style.BAD
 
@@ -221,6 +226,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.CoreStopped: _core_stopped,
     machine.ExceptionTaken: _exception,
     machine.AccessDenied: _denied,
+    machine.ForeignWrite: _foreign_write,
     machine.BusErrorRaised: _bus_error,
     machine.FirewallChanged: _firewall,
     machine.RegisterWritten: _register,

@@ -1,0 +1,147 @@
+"""What every subcommand does with files and terminals: bounded reading, atomic writing, error lines, colours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import click
+
+from cosim.errors import CosimError, UsageError
+from cosim.timeline import Style, printable
+
+#: No image can be larger: the staging area of the normal world has 16 MiB.
+MOST_INPUT = 16 * 1024 * 1024
+
+_COLOURS: Mapping[Style, Mapping[str, object]] = {
+    Style.SMC: {"fg": "cyan"},
+    Style.GOOD: {"fg": "green"},
+    Style.BAD: {"fg": "red", "bold": True},
+    Style.FIREWALL: {"fg": "magenta"},
+    Style.CORE: {"fg": "yellow"},
+    Style.CONSOLE: {"fg": "blue"},
+    Style.DETAIL: {"dim": True},
+}
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Whether `stream` is a terminal that wants colours (NO_COLOR unset or empty, TERM not dumb)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: Style, stream: IO[str]) -> str:
+    """`text` in the colours of `style` where `stream` wants them."""
+    if not coloured(stream) or style not in _COLOURS:
+        return text
+    return click.style(text, **_COLOURS[style])  # type: ignore[arg-type]
+
+
+def log(text: str, style: Style = Style.PLAIN) -> None:
+    """One line on stderr."""
+    click.echo(paint(text, style, sys.stderr), err=True, color=coloured(sys.stderr))
+
+
+def out(text: str, style: Style = Style.PLAIN) -> None:
+    """One line of data on stdout."""
+    click.echo(paint(text, style, sys.stdout), color=coloured(sys.stdout))
+
+
+def out_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def error_line(error: CosimError) -> str:
+    """`error: FILE: message (hint)` in one printable line."""
+    file = error.fields.get("file")
+    where = f"{file}: " if file and str(file) not in error.message else ""
+    hint = f" ({error.hint})" if error.hint else ""
+    return printable(f"error: {where}{error.message}{hint}")
+
+
+@contextlib.contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Errors raised inside are about `path` unless they name a file themselves."""
+    try:
+        yield
+    except CosimError as error:
+        if not error.fields.get("file"):
+            error.fields["file"] = str(path)
+        raise
+
+
+def read_input(path: Path) -> bytes:
+    """The bytes of `path`. Raises UsageError when it cannot be read, is empty, or has more than 16 MiB."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MOST_INPUT + 1)
+    except (OSError, ValueError) as error:
+        raise unusable(path, "read", error) from None
+    if not data:
+        raise UsageError("the file is empty", hint="Give an ELF file or a signed image.", file=str(path))
+    if len(data) > MOST_INPUT:
+        raise UsageError(
+            f"the file has more than {MOST_INPUT} bytes", hint="Firmware images are far smaller.", file=str(path)
+        )
+    return data
+
+
+def unusable(path: Path, verb: str, error: Exception) -> UsageError:
+    """The UsageError for a failed file operation (`verb`: read, write)."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UsageError(f"cannot {verb} it: {reason}", hint="Check the path and its permissions.", file=str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError now if `path` could not be written later, so that no long run ends in vain."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise unusable(path, "write", IsADirectoryError(0, "it is a directory"))
+    place = target if target.exists() else target.parent
+    if not os.access(place, os.W_OK):
+        reason = "permission denied" if place.exists() else "no such directory"
+        raise unusable(path, "write", OSError(0, reason))
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write `chunks` to `path`: all of them or nothing. Raises UsageError when that is not possible."""
+    target = Path(os.path.realpath(path))
+    check_writable(path)
+    try:
+        if target.exists() and not target.is_file():
+            # A pipe or device cannot be replaced by a file, and has no half-written state to hide.
+            with target.open("wb") as stream:
+                stream.writelines(chunks)
+            return
+        _replace(target, chunks)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unusable(path, "write", error) from None
+
+
+def _replace(target: Path, chunks: Iterable[bytes]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.writelines(chunks)
+            os.fchmod(stream.fileno(), _usual_mode(target))
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(target: Path) -> int:
+    # mkstemp makes files private; the result shall have the rights that a plain open() would have given it.
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

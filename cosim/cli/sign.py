@@ -1,0 +1,41 @@
+"""`cosim sign`: put ELF files into one signed image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cosim.cli._output import about, check_writable, log, read_input, write_atomically
+from cosim.errors import UsageError
+
+
+@click.command()
+@click.argument("elves", metavar="FW.elf...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--key", "key_path", required=True, type=click.Path(path_type=Path), help="Private key (PEM).")
+@click.option("--out", "out_path", required=True, type=click.Path(path_type=Path), help="Signed image to write.")
+def sign(elves: tuple[Path, ...], key_path: Path, out_path: Path) -> None:
+    """Sign one or more M4 ELF files into one image, as OP-TEE's sign_rproc_fw.py does."""
+    from ta.keys import load_private_key
+    from ta.signing import sign_images
+
+    for source in (*elves, key_path):
+        if out_path.exists() and source.exists() and out_path.samefile(source):
+            raise UsageError("the output would replace an input", hint="Choose another --out.", file=str(out_path))
+    check_writable(out_path)
+    key = load_private_key(key_path)
+    data = [_read_elf(path) for path in elves]
+    with about(elves[0]):
+        image = sign_images(data, key)
+    write_atomically(out_path, [image])
+    log(f"wrote {out_path}: {len(elves)} image(s), {len(image)} bytes")
+
+
+def _read_elf(path: Path) -> bytes:
+    from ta.image_elf import read_elf
+
+    data = read_input(path)
+    with about(path):
+        # With several inputs the signer cannot say which file is bad; reading each by its name can.
+        read_elf(data, file=str(path))
+    return data

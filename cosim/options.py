@@ -1,0 +1,68 @@
+"""The one table of options: command-line flags, pytest flags, pytest ini keys and help texts come from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `name` without dashes; no `choices` means free text; `default` None means not set."""
+
+    name: str
+    help: str
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    metavar: str = "TEXT"
+
+    @property
+    def flag(self) -> str:
+        """The flag of the command `cosim`."""
+        return f"--{self.name}"
+
+    @property
+    def pytest_flag(self) -> str:
+        """The flag of the pytest plugin."""
+        return f"--cosim-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        """The key in a pytest configuration file."""
+        return f"cosim_{self.name}"
+
+
+ENGINE = Option("engine", "What runs the cores.", "unicorn", ("unicorn",))
+PROFILE = Option(
+    "profile",
+    "How the TA decides: as the reference implementation does, or with its weaknesses closed.",
+    "hardened",
+    ("upstream", "hardened"),
+)
+FIREWALL = Option(
+    "firewall",
+    "Whether the M4's memories are isolated while an image is in them, or stay open to the normal world.",
+    "isolated",
+    ("open", "isolated"),
+)
+DENY = Option(
+    "deny",
+    "What a denied access does: read as zero and write ignored, or a bus error.",
+    "razwi",
+    ("razwi", "abort"),
+)
+SEED = Option(
+    "seed",
+    "Seed that the cosim_seed fixture derives each test's seed from: a number, or 'random' to have one picked.",
+    "0",
+    metavar="N|random",
+)
+ARTIFACTS = Option(
+    "artifacts",
+    "Directory for the event logs and consoles of failed tests.",
+    metavar="DIR",
+)
+
+#: What `cosim boot` and the `cosim` marker take.
+BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY)
+#: What the pytest plugin takes.
+PYTEST_OPTIONS = (ENGINE, SEED, ARTIFACTS)

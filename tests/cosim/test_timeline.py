@@ -1,0 +1,73 @@
+"""The timeline has one safe, readable line for every event there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import pytest
+
+from cosim import events as machine
+from cosim.events import MachineEvent, Payload, Record, Stamp
+from cosim.timeline import Line, Style, describe, printable
+from ta import events as secure
+from ta.events import TaEvent
+
+VALUES: dict[object, object] = {int: 0x1234, str: "word", bool: True, tuple[int, ...]: (1, 2)}
+KINDS = [*MachineEvent.__subclasses__(), *TaEvent.__subclasses__()]
+
+
+def line(payload: Payload) -> Line:
+    return describe(Record(7, Stamp(1_234_567_890, "a7", 42, 0xC0000000), payload))
+
+
+def example(kind: type[Payload]) -> Payload:
+    types = typing.get_type_hints(kind)
+    return kind(**{field.name: VALUES[types[field.name]] for field in dataclasses.fields(kind)})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_event_has_a_line_of_its_own(kind: type[Payload]) -> None:
+    assert kind is machine.UnmodelledRegister or not line(example(kind)).text.startswith(kind.__name__)
+
+
+def test_a_line_carries_time_core_and_instruction_count_in_columns() -> None:
+    text = str(line(secure.SmcEntered(0x32000004, "CALL_WITH_ARG", (0,) * 7)))
+    assert text == "      1234.567 us    a7         42  smc #0 CALL_WITH_ARG (0x32000004)"
+
+
+def test_what_happens_inside_an_smc_is_indented() -> None:
+    step = line(secure.AuthenticationStep("signature", True, "RSA-4096"))
+    assert step.indent == 2
+    assert step.text == "check signature: ok, RSA-4096"
+
+
+def test_a_refused_command_shows_result_name_value_and_reason() -> None:
+    refused = line(secure.CommandReturned(1, 1, "LOAD_FW", 0xFFFF000F, "TEE_ERROR_SECURITY", 4, "hash", "OFF"))
+    assert refused.style is Style.BAD
+    assert refused.text == "LOAD_FW: TEE_ERROR_SECURITY (0xffff000f), state OFF: hash"
+
+
+def test_a_segment_shows_both_addresses_its_sizes_and_its_hash() -> None:
+    loaded = line(secure.SegmentLoaded(0, 1, 0, 0x38000000, 16, 24, "0123456789abcdef" * 4))
+    assert loaded.text == (
+        "segment 1 at 0x00000000 (A7 0x38000000), 16 bytes + 8 zeroed, sha256 0123456789abcdef... ok"
+    )
+
+
+def test_register_writes_are_detail_unless_they_start_or_stop_the_core() -> None:
+    assert line(machine.RegisterWritten("rcc", "MP_GCR", "a7-s", 1, 0, 1)).style is Style.PLAIN
+    assert line(machine.RegisterWritten("tzc", "MP_GCR", "a7-s", 1, 0, 1)).style is Style.DETAIL
+
+
+def test_a_console_cannot_drive_the_terminal() -> None:
+    shown = line(machine.ConsoleLine("usart3", "a\x1b[2Jb\u202ec")).text
+    assert shown == "usart3| a\\x1b[2Jb\\u202ec"
+    assert printable("plain text ~") == "plain text ~"
+
+
+def test_a_failed_check_and_a_denied_access_stand_out() -> None:
+    assert line(secure.AuthenticationStep("signature", False, "")).style is Style.BAD
+    denied = line(machine.AccessDenied("a7-ns", "write", 0x10000000, 4, 0xEE, "sram1", "DECPROT5", "razwi"))
+    assert denied.text == "DENIED a7-ns write of 0xee at 0x10000000 (4 bytes, sram1) by DECPROT5: razwi"
+    assert denied.style is Style.BAD
