@@ -10,7 +10,7 @@ import enum
 import struct
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cosim.errors import UsageError
 
@@ -18,7 +18,7 @@ CLIENT_BASE, CLIENT_SIZE = 0xC0000000, 0x100000
 STEPS_BASE, STEPS_SIZE = 0xC0100000, 0x100000
 STAGING_BASE, STAGING_SIZE = 0xC2000000, 0x1000000
 
-_HEADER = struct.Struct("<4I48x")
+_HEADER = struct.Struct("<5I44x")
 _STEP = struct.Struct("<16I I11I4I")
 _MAGIC, _VERSION = 0x50455453, 1
 MOST_STEPS = (STEPS_SIZE - _HEADER.size) // _STEP.size
@@ -89,11 +89,15 @@ COMMAND_TYPES = {
 
 @dataclass(frozen=True)
 class Step:
-    """One step: operation, up to 14 arguments, and whether the client reports it on its console."""
+    """One step: operation, up to 14 arguments, whether the client reports it on its console.
+
+    When an `essential` step fails, the client goes on at the script's `on_error` step.
+    """
 
     op: Op
     args: tuple[int, ...] = ()
     console: bool = False
+    essential: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,9 +189,9 @@ def copy(destination: int, source: int, size: int) -> Step:
     return Step(Op.COPY, (destination, source, size))
 
 
-def wait32(address: int, mask: int, value: int, reads: int) -> Step:
-    """Read a word until `word & mask == value`, at most `reads` times."""
-    return Step(Op.WAIT32, (address, mask, value, reads))
+def wait32(address: int, mask: int, value: int, reads: int, pause: int = 0) -> Step:
+    """Read a word until `word & mask == value`, at most `reads` times, spinning `pause` iterations between reads."""
+    return Step(Op.WAIT32, (address, mask, value, reads, pause))
 
 
 def spin(iterations: int) -> Step:
@@ -205,16 +209,21 @@ def power_off() -> Step:
     return Step(Op.OFF)
 
 
-def encode_script(steps: Sequence[Step]) -> bytes:
+def essential(step: Step) -> Step:
+    """The same step, marked essential."""
+    return replace(step, essential=True)
+
+
+def encode_script(steps: Sequence[Step], on_error: int = 0) -> bytes:
     """The step list as the client reads it. Raises `UsageError` for more steps or arguments than fit."""
     if len(steps) > MOST_STEPS:
         raise UsageError(f"{len(steps)} steps, at most {MOST_STEPS}", hint="split the script")
-    out = bytearray(_HEADER.pack(_MAGIC, _VERSION, len(steps), 0))
+    out = bytearray(_HEADER.pack(_MAGIC, _VERSION, len(steps), 0, on_error))
     for step in steps:
         if len(step.args) > 14:
             raise UsageError(f"step {step.op.name} has {len(step.args)} arguments, at most 14")
         args = [value & 0xFFFFFFFF for value in step.args] + [0] * (14 - len(step.args))
-        out += _STEP.pack(step.op, int(step.console), *args, StepStatus.NOT_REACHED, *[0] * 15)
+        out += _STEP.pack(step.op, step.console | step.essential << 1, *args, StepStatus.NOT_REACHED, *[0] * 15)
     return bytes(out)
 
 

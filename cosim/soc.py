@@ -118,12 +118,15 @@ class Soc:
         """Run all cores; see `Engine.run`. The budget is virtual time in picoseconds."""
         return self.engine.run(until, budget_ps)
 
-    def run_script(self, steps: Sequence[Step], budget_ps: int = DEFAULT_BUDGET_PS) -> tuple[StepResult, ...]:
+    def run_script(
+        self, steps: Sequence[Step], *, on_error: int = 0, budget_ps: int = DEFAULT_BUDGET_PS
+    ) -> tuple[StepResult, ...]:
         """Let the normal-world client run `steps` from its start, and return what came of each.
 
-        Raises `RunTimeout` when the client does not finish within the budget.
+        After an essential step that failed the client goes on at step `on_error`. Raises `RunTimeout` when the client
+        does not finish within the budget.
         """
-        self.bus.write(Initiator.DEBUG, client.STEPS_BASE, client.encode_script(steps))
+        self.bus.write(Initiator.DEBUG, client.STEPS_BASE, client.encode_script(steps, on_error))
         self.engine.start(self._a7, self._client_entry)
         reason = self.engine.run(lambda: self.a7.state is not CoreState.RUNNING, budget_ps)
         if reason is StopReason.TIME:
@@ -138,7 +141,7 @@ class Soc:
 
     def run_step(self, step: Step, budget_ps: int = DEFAULT_BUDGET_PS) -> StepResult:
         """Run a single step; see `run_script`."""
-        return self.run_script([step], budget_ps)[0]
+        return self.run_script([step], budget_ps=budget_ps)[0]
 
     def stage(self, data: bytes, offset: int = 0) -> int:
         """Put a file into the normal world's staging area and return its physical address."""

@@ -37,6 +37,12 @@ static enum step_status do_read32(volatile struct step *step)
     return STATUS_DONE;
 }
 
+static void do_spin(uint32_t iterations)
+{
+    if (iterations != 0)
+        __asm volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(iterations) : : "cc");
+}
+
 static enum step_status do_wait32(volatile struct step *step)
 {
     volatile const uint32_t *word = (volatile const uint32_t *)step->args[0];
@@ -48,15 +54,10 @@ static enum step_status do_wait32(volatile struct step *step)
             step->result[0] = last;
             return STATUS_DONE;
         }
+        do_spin(step->args[4]);
     }
     step->result[0] = last;
     return STATUS_TIMED_OUT;
-}
-
-static void do_spin(uint32_t iterations)
-{
-    if (iterations != 0)
-        __asm volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(iterations) : : "cc");
 }
 
 static enum step_status run(volatile struct step *step)
@@ -92,6 +93,16 @@ static enum step_status run(volatile struct step *step)
     default:
         return STATUS_UNKNOWN_OP;
     }
+}
+
+static int asks_tee(uint32_t op)
+{
+    return op == STEP_OPEN || op == STEP_INVOKE || op == STEP_CLOSE;
+}
+
+static int failed(volatile const struct step *step)
+{
+    return step->status != STATUS_DONE || (asks_tee(step->op) && step->result[RESULT_RET] != 0);
 }
 
 /* Write how the step ended; the console line comes last, so that a fault of the console is no fault of the step. */
@@ -138,6 +149,8 @@ int main(void)
             power_off(step);
         else
             finish(step, run(step));
+        if ((step->flags & STEP_ESSENTIAL) && failed(step) && list->on_error > i)
+            i = list->on_error - 1;
     }
     return 0;
 }

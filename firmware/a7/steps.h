@@ -16,6 +16,7 @@
 #define SHM_END 0xe0000000u
 
 #define STEP_CONSOLE (1u << 0)
+#define STEP_ESSENTIAL (1u << 1) /* when it fails, go on at steps[on_error] */
 
 enum step_op {
     STEP_SMC = 1,
@@ -57,7 +58,8 @@ struct step_list {
     uint32_t version;
     uint32_t count;
     uint32_t done;
-    uint32_t reserved[12];
+    uint32_t on_error;
+    uint32_t reserved[11];
     struct step steps[STEPS_MOST];
 };
 
