@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from cosim.events import CoreHeld, FirstInstruction, Payload
+from cosim.memory_map import WINDOWS, Window, cell, da_to_pa
 from ta.events import (
     CommandInvoked,
     CommandReturned,
@@ -23,19 +24,6 @@ from ta.events import (
     TaDied,
 )
 
-#: (bank, first A7 address, size); SRAM1-4 have two addresses each (reference manual, memory map).
-_BANKS = (
-    ("retram", 0x38000000, 0x10000),
-    ("sram1", 0x10000000, 0x20000),
-    ("sram1", 0x30000000, 0x20000),
-    ("sram2", 0x10020000, 0x20000),
-    ("sram2", 0x30020000, 0x20000),
-    ("sram3", 0x10040000, 0x10000),
-    ("sram3", 0x30040000, 0x10000),
-    ("sram4", 0x10050000, 0x10000),
-    ("sram4", 0x30050000, 0x10000),
-)
-_RETRAM_DA_END = 0x10000
 _PF_X, _PF_W = 1, 2
 _IMAGE_IN_PLACE = ("LOADED", "STARTED")
 M4_PROCESSOR_ID = 0
@@ -60,16 +48,19 @@ def command_of(payload: Payload) -> Command | None:
 
 
 def bank_of(pa: int) -> str:
-    """The M4 memory bank at an A7 physical address; "" when there is none."""
-    for bank, base, size in _BANKS:
-        if base <= pa < base + size:
-            return bank
-    return ""
+    """The entry name of the M4 memory bank at an A7 physical address; "" when there is none."""
+    window = _window(pa)
+    return window.bank.name.lower() if window else ""
 
 
-def cell(pa: int) -> int:
-    """The lower of the two A7 addresses of an SRAM1-4 cell; any other address as it is."""
-    return pa - 0x20000000 if 0x30000000 <= pa < 0x30060000 else pa
+def _window(pa: int) -> Window | None:
+    return next((w for w in WINDOWS if w.pa <= pa < w.pa + w.bank.size), None)
+
+
+def _cell(pa: int) -> int:
+    """Equal for all A7 addresses of one memory cell."""
+    window = _window(pa)
+    return -1 if window is None else cell(window.da + pa - window.pa) or 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ class ImageHistory:
         """Whether a range lies in the reported resource table, which the normal world fills in before START."""
         if self.table is None or not self.table.size:
             return False
-        first = cell(pa) - cell(self.table.pa)
+        first = _cell(pa) - _cell(self.table.pa)
         return first >= 0 and first + size <= self.table.size
 
     def feed(self, payload: Payload) -> None:
@@ -139,8 +130,8 @@ class ImageHistory:
             self._copy(LoadedRange(*at, payload.filesz, payload.memsz, payload.sha256, code))
         elif isinstance(payload, SegmentRefused):
             # A computed hash proves that the bytes were in place before they were refused.
-            if payload.actual:
-                pa = payload.da + 0x38000000 if payload.da < _RETRAM_DA_END else payload.da
+            pa = da_to_pa(payload.da)
+            if payload.actual and pa is not None:
                 at = (payload.image, payload.segment, payload.da, pa)
                 self._copy(LoadedRange(*at, payload.filesz, payload.filesz, payload.actual))
         elif isinstance(payload, ResourceTableLocated):

@@ -178,8 +178,8 @@ def _denied(p: machine.AccessDenied) -> Described:
 
 
 def _foreign_write(p: machine.ForeignWrite) -> Described:
-    text = f"{p.initiator} wrote 0x{p.value:x} to 0x{p.address:08x} ({p.size} bytes, {p.target}) in the other core's memory"
-    return 0, text, Style.DETAIL
+    where = f"0x{p.address:08x} ({p.size} bytes, {p.target})"
+    return 0, f"{p.initiator} wrote 0x{p.value:x} into the other core's memory at {where}", Style.DETAIL
 
 
 def _bus_error(p: machine.BusErrorRaised) -> Described:
