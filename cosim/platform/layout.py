@@ -7,6 +7,7 @@ written behind the end of a line, so line and column of what follows stay those 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,9 @@ INDENT = 4
 MAX_DEPTH = 16
 #: Lines and separators outside strings; every list in the grammar needs one of them per element.
 MAX_ELEMENTS = 32768
+
+#: Text without strings, comments and structure.
+_PLAIN = re.compile(r"""[^"'/{};,|]+""")
 
 
 @dataclass
@@ -91,8 +95,12 @@ class _Layout:
         out: list[str] = []
         at = 0
         while at < len(line):
+            plain = None if self._open else _PLAIN.match(line, at)
             if self._open:
                 at = self._continue(number, line, at, out)
+            elif plain:
+                out.append(plain.group())
+                at = plain.end()
             elif line.startswith("'''", at) or line.startswith("/*", at):
                 mark = "'''" if line[at] == "'" else "/*"
                 out.append(mark if mark == "'''" else "  ")

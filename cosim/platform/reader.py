@@ -23,7 +23,7 @@ from cosim.platform.validate import validate
 #: Bounds of a whole description, all files together.
 MAX_BYTES = 1 << 20
 MAX_ENTRIES = 4096
-MAX_INTERRUPTS = 16384
+MAX_INTERRUPT_ENDS = 16384
 #: `using` chains.
 MAX_USING_DEPTH = 16
 
@@ -50,7 +50,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._bytes = 0
-        self._interrupts = 0
+        self._interrupt_ends = 0
         self._files: dict[Path, Path] = {}
         self._drafts: dict[str, _Draft] = {}
 
@@ -142,9 +142,9 @@ class _Reader:
                 interrupts.setdefault(source, []).append(wire)
 
     def _expanded(self, ends: tuple[str | range, ...], here: Place) -> list[str]:
-        self._interrupts += sum(1 if isinstance(end, str) else len(end) for end in ends)
-        if self._interrupts > 2 * MAX_INTERRUPTS:
-            raise here.error(f"more than {MAX_INTERRUPTS} interrupt wires", "leave out wires not in use")
+        self._interrupt_ends += sum(1 if isinstance(end, str) else len(end) for end in ends)
+        if self._interrupt_ends > MAX_INTERRUPT_ENDS:
+            raise here.error(f"more than {MAX_INTERRUPT_ENDS} interrupt sources and lines", "leave some out")
         return [name for end in ends for name in ([end] if isinstance(end, str) else map(str, end))]
 
 
@@ -195,7 +195,7 @@ def _check_commands(commands: Commands, here: Place) -> None:
 def load_platform(path: Path) -> Platform:
     """Read the machine description in `path` and all files it uses, merged and checked.
 
-    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPTS` and `MAX_USING_DEPTH`. Raises `PlatformError` with `file`
+    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS` and `MAX_USING_DEPTH`. Raises `PlatformError` with `file`
     and, where there is one, `line`, `column`, `entry` and `type`, for what is unreadable, not understood or wrong.
     """
     platform = _Reader().platform(path)
