@@ -1,0 +1,296 @@
+"""The system bus: routes every access to a memory or a block in the view of its initiator, and asks the firewall.
+
+Two views exist: what the A7 sees (both worlds, and the debugger) and what the M4 sees. A denied access and an access to
+nothing are events; what a denied access answers (zero, or an error response) is the platform's setting `deny`.
+Accesses by `Initiator.DEBUG` pass the firewall and leave no event.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cosim.access import RIGHT_OF, AccessKind, Deny, Initiator, Peripheral
+from cosim.errors import BusFault, PlatformError
+from cosim.events import AccessDenied, BusErrorRaised, EventLog
+from cosim.firewall import Firewall
+from cosim.memory import MemoryBank
+
+Target = MemoryBank | Peripheral
+View = Literal["a7", "m4"]
+#: Told about each write that the bus itself stored in a memory: bank, offset in it, size in bytes.
+WriteListener = Callable[[MemoryBank, int, int], None]
+
+
+@dataclass(frozen=True)
+class Window:
+    """`size` bytes at `address` that reach `target` from its `offset` on; `cpu` None: in both views."""
+
+    address: int
+    size: int
+    target: Target
+    offset: int
+    cpu: View | None
+
+    @property
+    def end(self) -> int:
+        """The first address behind the window."""
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a core gets: the value read (0 for writes), and whether it must take an external abort."""
+
+    value: int
+    error: bool
+
+
+@dataclass(frozen=True)
+class _Request:
+    """An access as its initiator made it; `data` is what a write writes."""
+
+    initiator: Initiator
+    kind: AccessKind
+    address: int
+    size: int
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of an access that lies in one window: `offset` in the target, `start` in the access, both in bytes."""
+
+    target: Target
+    offset: int
+    size: int
+    start: int
+
+    @property
+    def end(self) -> int:
+        """The byte of the access behind the piece."""
+        return self.start + self.size
+
+
+class SecureView:
+    """The bus as the secure world uses it; implements `ta.ports.SecureBus`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read `size` bytes at the A7 physical `address`. Raises `BusFault`."""
+        return self._bus.read(Initiator.A7_S, address, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write `data` at the A7 physical `address`. Raises `BusFault`."""
+        self._bus.write(Initiator.A7_S, address, data)
+
+
+class Bus:
+    """Routing, firewall and fault answers. Raises `PlatformError` for windows that overlap or exceed their bank."""
+
+    def __init__(self, windows: Sequence[Window], firewall: Firewall, log: EventLog, deny: Deny = Deny.RAZWI) -> None:
+        self.windows = tuple(windows)
+        self.deny = deny
+        self._firewall = firewall
+        self._log = log
+        self._views: dict[View, list[Window]] = {"a7": _in_view(windows, "a7"), "m4": _in_view(windows, "m4")}
+        self._starts = {view: [window.address for window in found] for view, found in self._views.items()}
+        self._write_listeners: list[WriteListener] = []
+
+    def listen_writes(self, listener: WriteListener) -> None:
+        """Call `listener` after each write that the bus stored in a memory bank (stale translated code)."""
+        self._write_listeners.append(listener)
+
+    def secure_view(self) -> SecureView:
+        """The bus with every access made as `a7-s`."""
+        return SecureView(self)
+
+    # Accesses of cores
+
+    def transact(self, initiator: Initiator, kind: AccessKind, address: int, size: int, value: int = 0) -> Outcome:
+        """One access of 1, 2 or 4 bytes by a core; `value` is what a write writes.
+
+        A fetch reaches memories only. An access that is not aligned, or spans two windows, is made in aligned parts
+        after all of them were found allowed.
+        """
+        data = (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little") if kind is AccessKind.WRITE else b""
+        request = _Request(initiator, kind, address, size, data)
+        pieces = self._pieces(_view_of(initiator), address, size)
+        fetches_block = kind is AccessKind.FETCH and not all(isinstance(p.target, MemoryBank) for p in pieces)
+        if not pieces or fetches_block:
+            self._report_nothing(request)
+            return Outcome(0, True)
+        for piece in pieces:
+            rule = self._firewall.decide(initiator, piece.target.name, piece.offset, piece.size, kind)
+            if rule is not None:
+                self._report_denied(request, piece, rule, whole=True)
+                return Outcome(0, self.deny is Deny.ABORT)
+        if kind is AccessKind.WRITE:
+            for piece in pieces:
+                self._store(piece, data[piece.start : piece.end], initiator)
+            return Outcome(0, False)
+        return Outcome(int.from_bytes(b"".join(_load(piece, initiator) for piece in pieces), "little"), False)
+
+    # Accesses of the secure world and the debugger
+
+    def read(self, initiator: Initiator, address: int, size: int) -> bytes:
+        """`size` bytes at `address`, across windows if need be; denied parts read as zero.
+
+        Raises `BusFault` when a part reaches nothing, or is denied and the platform answers with an abort.
+        """
+        return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
+
+    def debug_read(self, core_view: View, address: int, size: int) -> bytes:
+        """`size` bytes as the given core's address map shows them, past the firewall. Raises `BusFault`."""
+        return self._read(core_view, _Request(Initiator.DEBUG, AccessKind.READ, address, size))
+
+    def write(self, initiator: Initiator, address: int, data: bytes) -> None:
+        """Write `data` at `address`, across windows if need be; denied parts are ignored.
+
+        Raises `BusFault` like `read`, in which case nothing was written.
+        """
+        request = _Request(initiator, AccessKind.WRITE, address, len(data), bytes(data))
+        for piece, allowed in self._decided(_view_of(initiator), request):
+            if allowed:
+                self._store(piece, request.data[piece.start : piece.end], initiator)
+
+    def _read(self, view: View, request: _Request) -> bytes:
+        decided = self._decided(view, request)
+        return b"".join(_load(p, request.initiator) if allowed else bytes(p.size) for p, allowed in decided)
+
+    def _decided(self, view: View, request: _Request) -> list[tuple[_Piece, bool]]:
+        """The request cut where the rights change, each part with whether it is allowed; denied parts are reported."""
+        pieces = self._pieces(view, request.address, request.size)
+        if not pieces and request.size:
+            self._report_nothing(request)
+            raise _fault(
+                request, request.address, "reaches no memory and no block", "look at the platform's memory map"
+            )
+        decided: list[tuple[_Piece, bool]] = []
+        for piece in pieces:
+            for grant in self._firewall.pieces(request.initiator, piece.target.name, piece.offset, piece.size):
+                part = _Piece(piece.target, grant.offset, grant.size, piece.start + grant.offset - piece.offset)
+                allowed = bool(grant.rights & RIGHT_OF[request.kind])
+                decided.append((part, allowed))
+                if not allowed:
+                    self._report_denied(request, part, grant.rule, whole=False)
+                    if self.deny is Deny.ABORT:
+                        reason = f"is denied by {grant.rule}"
+                        raise _fault(
+                            request, request.address + part.start, reason, "the rule names the register to look at"
+                        )
+        return decided
+
+    # Routing and storage
+
+    def _pieces(self, view: View, address: int, size: int) -> list[_Piece]:
+        """The parts of an access window by window; empty when one of its bytes reaches nothing."""
+        windows, starts = self._views[view], self._starts[view]
+        pieces: list[_Piece] = []
+        index = bisect.bisect_right(starts, address) - 1
+        start = 0
+        while start < size:
+            at = address + start
+            window = windows[index] if 0 <= index < len(windows) else None
+            if window is None or not window.address <= at < window.end:
+                return []
+            part = min(size - start, window.end - at)
+            pieces.append(_Piece(window.target, window.offset + at - window.address, part, start))
+            start += part
+            index += 1
+        return pieces
+
+    def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
+        if isinstance(piece.target, MemoryBank):
+            piece.target.write(piece.offset, data)
+            for listener in self._write_listeners:
+                listener(piece.target, piece.offset, piece.size)
+            return
+        for at, size in _aligned_parts(piece):
+            value = int.from_bytes(data[at : at + size], "little")
+            piece.target.write(piece.offset + at, size, value, initiator)
+
+    # Reports
+
+    def _report_nothing(self, request: _Request) -> None:
+        if request.initiator is not Initiator.DEBUG:
+            self._log.emit(BusErrorRaised(request.initiator.value, request.kind.value, request.address, request.size))
+
+    def _report_denied(self, request: _Request, piece: _Piece, rule: str, whole: bool) -> None:
+        """Report the `whole` access, or only the denied piece of it with the first bytes that it would have written."""
+        self._firewall.record_denial(request.initiator, piece.target.name, piece.offset, request.kind)
+        start, size = (0, request.size) if whole else (piece.start, piece.size)
+        value = int.from_bytes(request.data[start : start + min(4, size)], "little")
+        self._log.emit(
+            AccessDenied(
+                request.initiator.value,
+                request.kind.value,
+                request.address + start,
+                size,
+                value,
+                piece.target.name,
+                rule,
+                self.deny.value,
+            )
+        )
+
+
+def _view_of(initiator: Initiator) -> View:
+    return "m4" if initiator is Initiator.M4 else "a7"
+
+
+def _in_view(windows: Sequence[Window], view: View) -> list[Window]:
+    """The windows of one view by address, checked."""
+    found = sorted((w for w in windows if w.cpu in (None, view)), key=lambda window: window.address)
+    for window in found:
+        name = window.target.name
+        too_long = isinstance(window.target, MemoryBank) and window.offset + window.size > window.target.size
+        if window.size <= 0 or window.address < 0 or window.end > 1 << 32 or window.offset < 0 or too_long:
+            raise PlatformError(
+                f"window of {name} at 0x{window.address:08x} with 0x{window.size:x} bytes does not fit",
+                hint="keep it inside the 32-bit address space and inside its memory",
+                entry=name,
+                address=window.address,
+            )
+    for before, after in itertools.pairwise(found):
+        if after.address < before.end:
+            raise PlatformError(
+                f"{before.target.name} and {after.target.name} overlap at 0x{after.address:08x} in the view of {view}",
+                hint="move one of them, or register it for the other core only",
+                entry=after.target.name,
+                address=after.address,
+            )
+    return found
+
+
+def _aligned_parts(piece: _Piece) -> Iterator[tuple[int, int]]:
+    """Start in the piece and size of the largest naturally aligned accesses that make it up."""
+    at = 0
+    while at < piece.size:
+        size = next(n for n in (4, 2, 1) if (piece.offset + at) % n == 0 and at + n <= piece.size)
+        yield at, size
+        at += size
+
+
+def _load(piece: _Piece, initiator: Initiator) -> bytes:
+    if isinstance(piece.target, MemoryBank):
+        return piece.target.read(piece.offset, piece.size)
+    return b"".join(
+        piece.target.read(piece.offset + at, size, initiator).to_bytes(size, "little")
+        for at, size in _aligned_parts(piece)
+    )
+
+
+def _fault(request: _Request, address: int, reason: str, hint: str) -> BusFault:
+    return BusFault(
+        f"{request.initiator.value} {request.kind.value} of 0x{request.size:x} bytes at 0x{address:08x} {reason}",
+        hint=hint,
+        address=address,
+        size=request.size,
+        initiator=request.initiator.value,
+    )

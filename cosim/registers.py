@@ -1,0 +1,240 @@
+"""Register blocks from tables: what every peripheral model shares.
+
+A model states its registers as a table (`Register`, `Field`) and overrides hooks for what a table cannot say. The base
+does storage, sub-word accesses, write-1-to-set/clear fields, reset, snapshots and the events. Access modes and their
+names follow ST's reference manuals (rw, r, w, rc_w1, rs).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from cosim.access import AccessKind, Deny, Initiator
+from cosim.errors import EngineError
+from cosim.events import AccessDenied, EventLog, RegisterWritten, UnmodelledRegister
+
+WORD = 0xFFFFFFFF
+
+
+class Access(enum.Enum):
+    """What software may do with a field."""
+
+    RW = "rw"
+    RO = "r"
+    W1C = "rc_w1"  # writing 1 clears the bit, 0 has no effect
+    W1S = "rs"  # writing 1 sets the bit, 0 has no effect
+    PULSE = "w"  # write-only: the write itself acts, nothing is stored and it reads as 0
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named run of `width` bits from bit `low`; `access` None takes the register's."""
+
+    name: str
+    low: int
+    width: int = 1
+    access: Access | None = None
+
+    @property
+    def mask(self) -> int:
+        """The field's bits in place."""
+        return ((1 << self.width) - 1) << self.low
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register.
+
+    Bits without a field are reserved and keep their reset value; a register without fields is one field of 32 bits.
+    `stored_in` names the register that holds the value when two registers act on the same bits (SET/CLR pairs).
+    `logged` registers report each write as `RegisterWritten`; data and status registers leave it off.
+    """
+
+    name: str
+    offset: int
+    reset: int = 0
+    fields: tuple[Field, ...] = ()
+    access: Access = Access.RW
+    stored_in: str | None = None
+    logged: bool = True
+
+    @cached_property
+    def masks(self) -> dict[Access, int]:
+        """The bits of each access mode."""
+        masks = dict.fromkeys(Access, 0)
+        for part in self.fields or (Field(self.name, 0, 32),):
+            masks[part.access or self.access] |= part.mask
+        return masks
+
+    @property
+    def holder(self) -> str:
+        """The name of the register that stores the value."""
+        return self.stored_in or self.name
+
+
+def bits(names: dict[int, str]) -> tuple[Field, ...]:
+    """One-bit fields from bit numbers and names."""
+    return tuple(Field(name, low) for low, name in names.items())
+
+
+def bank(
+    prefix: str,
+    offset: int,
+    count: int,
+    *,
+    reset: int = 0,
+    access: Access = Access.RW,
+    logged: bool = True,
+) -> tuple[Register, ...]:
+    """`count` alike registers `prefix0`, `prefix1`, … one word apart from `offset`."""
+    return tuple(Register(f"{prefix}{n}", offset + 4 * n, reset, (), access, None, logged) for n in range(count))
+
+
+def set_clear_pair(name: str, offset: int, reset: int, fields: tuple[Field, ...]) -> tuple[Register, ...]:
+    """The registers `<name>SETR` and `<name>CLRR` (4 bytes further): both read as the current value."""
+    holder = f"{name}SETR"
+    return (
+        Register(holder, offset, reset, fields, Access.W1S),
+        Register(f"{name}CLRR", offset + 4, reset, fields, Access.W1C, stored_in=holder),
+    )
+
+
+@dataclass(frozen=True)
+class BlockState:
+    """A snapshot of a block: register values by holder, which unmodelled registers were reported, the model's extra."""
+
+    values: tuple[tuple[str, int], ...]
+    reported: frozenset[tuple[int, AccessKind]]
+    extra: object
+
+
+class RegisterBlock:
+    """Base of the models; implements `cosim.access.Peripheral`.
+
+    `base` is the block's bus address, used in the events only.
+    """
+
+    registers: ClassVar[tuple[Register, ...]] = ()
+
+    def __init__(self, name: str, base: int, log: EventLog) -> None:
+        self.name = name
+        self.base = base
+        self._log = log
+        self._by_offset = {register.offset: register for register in self.registers}
+        self._resets = {r.name: r.reset for r in self.registers if r.stored_in is None}
+        self._values = dict(self._resets)
+        self._reported: set[tuple[int, AccessKind]] = set()
+
+    # The seam of the buses
+
+    def read(self, offset: int, size: int, initiator: Initiator) -> int:
+        """The value of `size` bytes at `offset`; an unmodelled register reads as 0 and is reported once."""
+        register = self._by_offset.get(offset & ~3)
+        if register is None:
+            self._report_unmodelled(offset, AccessKind.READ, initiator)
+            return 0
+        rule = None if initiator is Initiator.DEBUG else self.refuses_read(register, initiator)
+        if rule is not None:
+            self.deny(AccessKind.READ, initiator, offset, size, value=0, rule=rule)
+            return 0
+        word = self.read_register(register, initiator)
+        return (word >> (8 * (offset & 3))) & ((1 << (8 * size)) - 1)
+
+    def write(self, offset: int, size: int, value: int, initiator: Initiator) -> None:
+        """Write `size` bytes at `offset`; a write that the model refuses changes nothing and is reported as denied."""
+        register = self._by_offset.get(offset & ~3)
+        if register is None:
+            self._report_unmodelled(offset, AccessKind.WRITE, initiator)
+            return
+        shift = 8 * (offset & 3)
+        lanes = ((1 << (8 * size)) - 1) << shift
+        written = (value << shift) & lanes
+        if initiator is not Initiator.DEBUG:
+            rule, permitted = self.refuses_write(register, written, initiator)
+            if rule is not None:
+                self.deny(AccessKind.WRITE, initiator, offset, size, value=value, rule=rule)
+            lanes &= permitted
+            written &= permitted
+            if not lanes:
+                return
+        before = self._values[register.holder]
+        after = self.combine(register, before, written, lanes)
+        self._values[register.holder] = after
+        if register.logged:
+            self._log.emit(RegisterWritten(self.name, register.name, initiator.value, written, before, after))
+        self.written(register, before, after, written, initiator)
+
+    def reset(self) -> None:
+        """Back to the documented reset values."""
+        self._values = dict(self._resets)
+
+    def save(self) -> BlockState:
+        """The complete state, as an immutable value for `load`."""
+        return BlockState(tuple(self._values.items()), frozenset(self._reported), self.save_extra())
+
+    def load(self, state: object) -> None:
+        """Restore what `save` of the same kind of block returned. Raises `EngineError` for anything else."""
+        if not isinstance(state, BlockState) or {name for name, _ in state.values} != self._resets.keys():
+            raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
+        self._values = dict(state.values)
+        self._reported = set(state.reported)
+        self.load_extra(state.extra)
+
+    # Hooks of the models
+
+    def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
+        """The word that a read returns. Must not change anything for `Initiator.DEBUG`."""
+        return self._values[register.holder] & ~register.masks[Access.PULSE]
+
+    def refuses_read(self, register: Register, initiator: Initiator) -> str | None:  # noqa: ARG002
+        """The rule that makes this read return 0, or None."""
+        return None
+
+    def refuses_write(self, register: Register, written: int, initiator: Initiator) -> tuple[str | None, int]:  # noqa: ARG002
+        """The rule that refuses this write or a part of it (None: no rule), and the bits that remain writable."""
+        return None, WORD
+
+    def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
+        """The stored value after a write of `written` to the bits `lanes`; override for locks."""
+        masks = register.masks
+        plain = masks[Access.RW] & lanes
+        after = (before & ~plain) | (written & plain)
+        return (after & ~(written & masks[Access.W1C])) | (written & masks[Access.W1S])
+
+    def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:
+        """Act on a write that was stored."""
+
+    def save_extra(self) -> object:
+        """State beyond the register values, immutable."""
+        return None
+
+    def load_extra(self, extra: object) -> None:
+        """Restore what `save_extra` returned."""
+
+    # For the models and their neighbours
+
+    def value(self, name: str) -> int:
+        """The stored value of the register `name`, without any effect. Raises `KeyError` for an unknown name."""
+        return self._values[name]
+
+    def poke(self, name: str, value: int) -> None:
+        """Hardware's own change of the register `name`: no access rule, no event."""
+        self._values[name] = value & WORD
+
+    def deny(self, kind: AccessKind, initiator: Initiator, offset: int, size: int, *, value: int, rule: str) -> None:
+        """Report an access that the block itself ignored; such blocks answer it as read-as-zero, write-ignored."""
+        self._log.emit(
+            AccessDenied(
+                initiator.value, kind.value, self.base + offset, size, value, self.name, rule, Deny.RAZWI.value
+            )
+        )
+
+    def _report_unmodelled(self, offset: int, kind: AccessKind, initiator: Initiator) -> None:
+        key = (offset & ~3, kind)
+        if initiator is Initiator.DEBUG or key in self._reported:
+            return
+        self._reported.add(key)
+        self._log.emit(UnmodelledRegister(self.name, offset & ~3, kind.value, initiator.value))
