@@ -1,0 +1,143 @@
+"""USART/UART of the STM32MP15 (the layout of the STM32H7 USART) as a console: lines out, bytes in, no timing.
+
+Sources: RM0436 (USART), Linux drivers/tty/serial/stm32-usart.h.
+Transmission is instant, so TXE and TC are always set; a byte goes out only while UE and TE are set, as on silicon. Each
+finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and appear in RDR one after the other. The
+FIFO mode's thresholds, baud rate, DMA, and errors are not modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from cosim.access import Initiator
+from cosim.errors import EngineError
+from cosim.events import ConsoleLine, EventLog
+from cosim.registers import Access, Field, Register, RegisterBlock
+
+#: A line is cut after this many characters, so that a guest cannot make the log grow by one endless line.
+LINE_LIMIT = 512
+#: Bytes that wait for the guest at most.
+RECEIVE_LIMIT = 4096
+
+_UE, _RE, _TE = 1 << 0, 1 << 2, 1 << 3
+_RXNEIE, _TCIE, _TXEIE = 1 << 5, 1 << 6, 1 << 7
+_RXNE, _TC, _TXE, _TEACK, _REACK = 1 << 5, 1 << 6, 1 << 7, 1 << 21, 1 << 22
+_RXFRQ = 1 << 3
+
+REGISTERS: tuple[Register, ...] = (
+    Register("CR1", 0x00, logged=False),
+    Register("CR2", 0x04, logged=False),
+    Register("CR3", 0x08, logged=False),
+    Register("BRR", 0x0C, 0, (Field("BRR", 0, 16),), logged=False),
+    Register("GTPR", 0x10, 0, (Field("PSC", 0, 8), Field("GT", 8, 8)), logged=False),
+    Register("RTOR", 0x14, logged=False),
+    Register("RQR", 0x18, 0, (Field("REQUESTS", 0, 5),), Access.PULSE, logged=False),
+    Register("ISR", 0x1C, _TXE | _TC, access=Access.RO, logged=False),
+    Register("ICR", 0x20, access=Access.PULSE, logged=False),
+    Register("RDR", 0x24, 0, (Field("RDR", 0, 9),), Access.RO, logged=False),
+    Register("TDR", 0x28, 0, (Field("TDR", 0, 9),), logged=False),
+    Register("PRESC", 0x2C, 0, (Field("PRESCALER", 0, 4),), logged=False),
+)
+
+
+class Stm32Usart(RegisterBlock):
+    """One serial port; `irq` is told the level of its interrupt line whenever it changes."""
+
+    registers: ClassVar[tuple[Register, ...]] = REGISTERS
+
+    def __init__(self, name: str, base: int, log: EventLog, irq: Callable[[bool], None] | None = None) -> None:
+        super().__init__(name, base, log)
+        self._irq = irq
+        self._level = False
+        self._line = bytearray()
+        self._received = bytearray()
+
+    def receive(self, data: bytes) -> int:
+        """Queue bytes from outside; returns how many were taken, at most what `RECEIVE_LIMIT` leaves room for."""
+        taken = data[: RECEIVE_LIMIT - len(self._received)]
+        self._received += taken
+        self._update_irq()
+        return len(taken)
+
+    def flush(self) -> None:
+        """Report the unfinished rest of the output as a line (end of a run)."""
+        if self._line:
+            self._emit_line()
+
+    def reset(self) -> None:
+        """Back to the reset values; bytes that wait for the guest are lost, the unfinished line is reported."""
+        super().reset()
+        self.flush()
+        self._received.clear()
+        self._update_irq()
+
+    def read_register(self, register: Register, initiator: Initiator) -> int:
+        """RDR takes the next byte out of the queue (a debugger only looks); ISR says what is ready."""
+        if register.name == "ISR":
+            return self._status()
+        if register.name == "RDR":
+            byte = self._received[0] if self._receiving() else 0
+            if initiator is not Initiator.DEBUG and self._receiving():
+                del self._received[0]
+                self._update_irq()
+            return byte
+        return super().read_register(register, initiator)
+
+    def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
+        """Transmit, serve flush requests, follow the interrupt enables."""
+        if register.name == "TDR" and self.value("CR1") & _UE and self.value("CR1") & _TE:
+            self._transmit(after & 0xFF)
+        elif register.name == "RQR" and written & _RXFRQ:
+            self._received.clear()
+        self._update_irq()
+
+    def save_extra(self) -> tuple[bytes, bytes]:
+        """The unfinished line and the queue."""
+        return bytes(self._line), bytes(self._received)
+
+    def load_extra(self, extra: object) -> None:
+        """Restore them; the interrupt output follows."""
+        match extra:
+            case (bytes(line), bytes(received)):
+                self._line, self._received = bytearray(line), bytearray(received)
+            case _:
+                raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
+        self._update_irq()
+
+    def _receiving(self) -> bool:
+        control = self.value("CR1")
+        return bool(control & _UE and control & _RE and self._received)
+
+    def _status(self) -> int:
+        control = self.value("CR1")
+        status = _TXE | _TC
+        if control & _UE:
+            status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
+        return status | (_RXNE if self._receiving() else 0)
+
+    def _transmit(self, byte: int) -> None:
+        if byte == ord("\n"):
+            self._emit_line()
+        elif byte != ord("\r"):
+            self._line.append(byte)
+            if len(self._line) == LINE_LIMIT:
+                self._emit_line()
+
+    def _emit_line(self) -> None:
+        # Control characters are spelled out: the text ends up on terminals.
+        text = "".join(chr(b) if 0x20 <= b < 0x7F or b == ord("\t") else f"\\x{b:02x}" for b in self._line)
+        self._line.clear()
+        self._log.emit(ConsoleLine(self.name, text))
+
+    def _update_irq(self) -> None:
+        control = self.value("CR1")
+        enabled = (
+            (_RXNE if control & _RXNEIE else 0) | (_TC if control & _TCIE else 0) | (_TXE if control & _TXEIE else 0)
+        )
+        level = bool(control & _UE and self._status() & enabled)
+        if level != self._level:
+            self._level = level
+            if self._irq is not None:
+                self._irq(level)
