@@ -196,6 +196,10 @@ def _register(p: machine.RegisterWritten) -> Described:
     return 2, text, Style.PLAIN if shown else Style.DETAIL
 
 
+def _table_read(p: machine.ResourceTableRead) -> Described:
+    return 2, f"resource table in memory at A7 0x{p.pa:08x}: {'; '.join(p.entries) or 'no entries'}", Style.PLAIN
+
+
 def _console(p: machine.ConsoleLine) -> Described:
     return 0, f"{p.source}| {p.text}", Style.CONSOLE
 
@@ -230,6 +234,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.BusErrorRaised: _bus_error,
     machine.FirewallChanged: _firewall,
     machine.RegisterWritten: _register,
+    machine.ResourceTableRead: _table_read,
     machine.ConsoleLine: _console,
     machine.MonitorBroken: _broken,
 }

@@ -15,11 +15,11 @@ from typing import NoReturn
 import click
 
 from cosim.cli._output import error_line
-from cosim.errors import CosimError
+from cosim.errors import CosimError, RunTimeout
 
 #: In the order of `cosim --help`; each is the module and the function of that name in `cosim.cli`.
 COMMANDS = ("keygen", "sign", "inspect", "boot", "doctor")
-USAGE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
 
 class _Cosim(click.Group):
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except CosimError as error:
         click.echo(error_line(error), err=True)
-        return USAGE
+        return FAILED if isinstance(error, RunTimeout) else USAGE
     return result if isinstance(result, int) else 0
 
 
