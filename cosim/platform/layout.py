@@ -25,9 +25,8 @@ _PLAIN = re.compile(r"""[^"'/{};,|]+""")
 
 @dataclass
 class _Element:
-    """A line outside braces with everything that belongs to it: its indentation and the last physical line of it."""
+    """A line outside braces with what belongs to it: the last physical line of that, and the indentation."""
 
-    first: int
     last: int
     level: int
 
@@ -69,13 +68,13 @@ class _Layout:
                 self._elements[-1].last = number
         else:
             self._counted(number, 0)
-            self._elements.append(_Element(number, number, self._level(number, text)))
+            self._elements.append(_Element(number, self._level(number, text)))
 
     def _level(self, number: int, text: str) -> int:
         content = text.lstrip()
         indentation = text[: len(text) - len(content)]
         if indentation.strip(" "):
-            raise self._error(number, 0, "indentation with tabs", f"indent by {INDENT} spaces")
+            raise self._error(number, 0, "indentation with something other than spaces", f"indent by {INDENT} spaces")
         level, rest = divmod(len(indentation), INDENT)
         if rest:
             raise self._error(

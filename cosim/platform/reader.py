@@ -144,7 +144,8 @@ class _Reader:
     def _expanded(self, ends: tuple[str | range, ...], here: Place) -> list[str]:
         self._interrupt_ends += sum(1 if isinstance(end, str) else len(end) for end in ends)
         if self._interrupt_ends > MAX_INTERRUPT_ENDS:
-            raise here.error(f"more than {MAX_INTERRUPT_ENDS} interrupt sources and lines", "leave some out")
+            message = f"more than {MAX_INTERRUPT_ENDS} interrupt sources and lines"
+            raise here.error(message, "leave some out")
         return [name for end in ends for name in ([end] if isinstance(end, str) else map(str, end))]
 
 
@@ -187,7 +188,7 @@ def _check_commands(commands: Commands, here: Place) -> None:
         if here.entry != SYSTEM_BUS or commands.section != "init" or not _LABELS.fullmatch(statement):
             raise here.error(
                 f"the '{commands.section}:' section has a monitor command that only Renode can run",
-                "put it into the .resc script; 'sysbus: init:' may have Tag and SilenceRange lines without a value",
+                "put it into the .resc script; only Tag (without a value) and SilenceRange of sysbus may stand here",
                 commands.line,
             )
 
@@ -195,8 +196,8 @@ def _check_commands(commands: Commands, here: Place) -> None:
 def load_platform(path: Path) -> Platform:
     """Read the machine description in `path` and all files it uses, merged and checked.
 
-    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS` and `MAX_USING_DEPTH`. Raises `PlatformError` with `file`
-    and, where there is one, `line`, `column`, `entry` and `type`, for what is unreadable, not understood or wrong.
+    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS` and `MAX_USING_DEPTH`. Raises `PlatformError` with
+    `file` and, where there is one, `line`, `column`, `entry` and `type`, for what is unreadable, not understood or wrong.
     """
     platform = _Reader().platform(path)
     validate(platform)

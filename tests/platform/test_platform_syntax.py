@@ -89,6 +89,7 @@ def test_an_entry_can_be_registered_nowhere_at_the_bus_itself_or_at_a_core(read:
         ("false", False),
         ('"text"', "text"),
         ('"a \\"quoted\\" { // /* word"', 'a "quoted" { // /* word'),
+        ('"one \\" {"', 'one " {'),
         ('""', ""),
         ("'''one line'''", "one line"),
         ("'''it's two\n  lines: { \"'''", "it's two\n  lines: { \""),
