@@ -196,8 +196,8 @@ def _check_commands(commands: Commands, here: Place) -> None:
 def load_platform(path: Path) -> Platform:
     """Read the machine description in `path` and all files it uses, merged and checked.
 
-    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS` and `MAX_USING_DEPTH`. Raises `PlatformError` with
-    `file` and, where there is one, `line`, `column`, `entry` and `type`, for what is unreadable, not understood or wrong.
+    Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS`, `MAX_USING_DEPTH`. Raises `PlatformError` for what is
+    unreadable, not understood or wrong, with `file` and, where there is one, `line`, `column`, `entry` and `type`.
     """
     platform = _Reader().platform(path)
     validate(platform)
