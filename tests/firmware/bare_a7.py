@@ -61,13 +61,14 @@ def answer_nothing(_machine: BareA7, _registers: Registers) -> Registers:
 
 @dataclass
 class BareA7:
-    """The machine; run a step list with `run`, then look at `outcomes`, `console`, `smcs` and memory."""
+    """The machine; run a step list with `run`, then look at `outcomes`, `console`, `smcs` `faults` and memory."""
 
     monitor: Monitor = answer_nothing
     uart_ready: bool = True
     smcs: list[tuple[int, ...]] = field(default_factory=list)
     uart: bytearray = field(default_factory=bytearray)
     outcomes: list[Outcome] = field(default_factory=list)
+    faults: int = 0
 
     def __post_init__(self) -> None:
         self.uc = BINDING.Uc(UC_ARCH_ARM, UC_MODE_ARM)
@@ -116,6 +117,7 @@ class BareA7:
         raise RuntimeError("the client does nothing but fault")
 
     def _deliver(self) -> int:
+        self.faults += 1
         pc, abort, self._abort = self.uc.reg_read(UC_ARM_REG_PC), self._abort, None
         if abort is None:
             thumb = self.uc.reg_read(UC_ARM_REG_CPSR) & THUMB

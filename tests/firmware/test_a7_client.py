@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from bare_a7 import SHM_ARGUMENT, SHM_BUFFERS, STAGING, BareA7, Registers
+from unicorn import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 
 SMC, OPEN, INVOKE, CLOSE, READ32, WRITE32, COPY, WAIT32, PUTS, SPIN, CALL, OFF = range(1, 13)
 DONE, TIMED_OUT, FAULTED, UNKNOWN_OP, SMC_ERROR, NOT_REACHED = 0, 1, 2, 3, 4, 0xFFFFFFFF
@@ -182,12 +183,46 @@ def test_a_data_abort_is_recorded_in_its_step_and_the_next_step_runs_clean(step:
     assert machine.word(STAGING) == 0xC0FFEE
 
 
+def test_a_data_abort_in_called_code_names_its_instruction_and_the_next_one_runs() -> None:
+    machine = BareA7()
+    code = (0xE3A0120E, 0xE3A00001, 0xE5911000, 0xE2800001, 0xE12FFF1E)  # r1 = 0xE0000000; r0 = 1; ldr; r0 += 1; bx lr
+    machine.uc.mem_write(CODE, struct.pack("<5I", *code))
+    machine.run((CALL, 0, CODE))
+    outcome = machine.outcomes[0]
+    assert (outcome.fault_kind, outcome.fault_address, outcome.fault_pc) == (DATA, 0xE0000000, CODE + 8)
+    assert outcome.result[0] == 2
+
+
+def test_only_the_first_of_several_faults_of_a_step_is_recorded() -> None:
+    machine = BareA7()
+    code = (0xE7F000F0, 0xE3A0120E, 0xE5911000, 0xE12FFF1E)  # udf; r1 = 0xE0000000; ldr r1, [r1]; bx lr
+    machine.uc.mem_write(CODE, struct.pack("<4I", *code))
+    machine.run((CALL, 0, CODE))
+    assert machine.faults == 2
+    assert (machine.outcomes[0].fault_kind, machine.outcomes[0].fault_pc) == (UNDEFINED, CODE)
+
+
+@pytest.mark.parametrize(("to", "source"), [(1, 0), (0, 2), (2, 2), (3, 1)])
+def test_copy_never_makes_an_unaligned_access_which_would_fault_with_the_mmu_off(to: int, source: int) -> None:
+    machine = BareA7()
+    unaligned: list[int] = []
+
+    def note(_uc: object, _access: int, address: int, size: int, _value: int, _data: object) -> None:
+        if address % size:
+            unaligned.append(address)
+
+    machine.uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, note)
+    machine.run((COPY, 0, STAGING + 0x10000 + to, STAGING + source, 100))
+    assert unaligned == []
+
+
 def test_copy_ends_at_its_first_fault() -> None:
     machine = BareA7()
     machine.uc.mem_map(0x10000000, 0x1000)
     machine.uc.mem_write(STAGING, b"\x77" * 0x2000)
     machine.run((COPY, 0, 0x10000000, STAGING, 0x2000))
     assert (machine.outcomes[0].status, machine.outcomes[0].fault_address) == (FAULTED, 0x10001000)
+    assert machine.faults == 1
     assert bytes(machine.uc.mem_read(0x10000000, 0x1000)) == b"\x77" * 0x1000
 
 
