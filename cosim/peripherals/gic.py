@@ -15,8 +15,9 @@ from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import EventLog
 from cosim.peripherals.gic_distributor import INTERRUPTS, SPIS, GicDistributor, Interrupts
-from cosim.registers import WORD, Access, Field, Register, RegisterBlock, bits
+from cosim.registers import WORD, Access, BlockState, Field, Register, RegisterBlock, bits
 
+CPU_INTERFACE_OFFSET = 0x1000
 SPURIOUS = 1023
 IDLE_PRIORITY = 0xFF
 
@@ -41,8 +42,8 @@ class GicCpuInterface(RegisterBlock):
 
     registers: ClassVar[tuple[Register, ...]] = CPU_INTERFACE
 
-    def __init__(self, base: int, log: EventLog, shared: Interrupts, changed: Callable[[], None]) -> None:
-        super().__init__("gicCpuInterface", base, log)
+    def __init__(self, base: int, log: EventLog, name: str, shared: Interrupts, changed: Callable[[], None]) -> None:
+        super().__init__(name, base, log)
         self._shared = shared
         self._changed = changed
 
@@ -119,23 +120,49 @@ class GicCpuInterface(RegisterBlock):
 
 
 class Gic:
-    """The interrupt controller: two register blocks for the bus, input lines, and the IRQ output for the core.
+    """The interrupt controller: one block for the bus, input lines, and the IRQ output for the core.
 
-    `output` is told the level of the core's IRQ input whenever it changes.
+    The distributor's registers lie at offset 0, those of the CPU interface at 0x1000, as on silicon. `output` is told
+    the level of the core's IRQ input whenever it changes.
     """
 
     def __init__(
-        self,
-        distributor_base: int,
-        cpu_interface_base: int,
-        log: EventLog,
-        output: Callable[[bool], None] | None = None,
+        self, base: int, log: EventLog, name: str = "gic", output: Callable[[bool], None] | None = None
     ) -> None:
+        self.name = name
         self._output = output
         self._level = False
         self._shared = Interrupts()
-        self.distributor = GicDistributor(distributor_base, log, self._shared, self._update)
-        self.cpu_interface = GicCpuInterface(cpu_interface_base, log, self._shared, self._update)
+        self._distributor = GicDistributor(base, log, name, self._shared, self._update)
+        self._cpu_interface = GicCpuInterface(base + CPU_INTERFACE_OFFSET, log, name, self._shared, self._update)
+
+    def read(self, offset: int, size: int, initiator: Initiator) -> int:
+        """The value of `size` bytes at `offset`; reading GICC_IAR acknowledges."""
+        block, at = self._block(offset)
+        return block.read(at, size, initiator)
+
+    def write(self, offset: int, size: int, value: int, initiator: Initiator) -> None:
+        """Write `size` bytes at `offset`."""
+        block, at = self._block(offset)
+        block.write(at, size, value, initiator)
+
+    def reset(self) -> None:
+        """Back to the reset values; the input lines keep their levels."""
+        self._distributor.reset()
+        self._cpu_interface.reset()
+
+    def save(self) -> tuple[BlockState, BlockState]:
+        """The complete state, as an immutable value for `load`."""
+        return self._distributor.save(), self._cpu_interface.save()
+
+    def load(self, state: object) -> None:
+        """Restore what `save` returned. Raises `EngineError` for anything else."""
+        match state:
+            case (distributor, cpu_interface):
+                self._distributor.load(distributor)
+                self._cpu_interface.load(cpu_interface)
+            case _:
+                raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
 
     @property
     def irq_pending(self) -> bool:
@@ -156,8 +183,13 @@ class Gic:
         self._shared.set_level(number, level)
         self._update()
 
+    def _block(self, offset: int) -> tuple[RegisterBlock, int]:
+        if offset < CPU_INTERFACE_OFFSET:
+            return self._distributor, offset
+        return self._cpu_interface, offset - CPU_INTERFACE_OFFSET
+
     def _update(self) -> None:
-        level = self.cpu_interface.signalled() != SPURIOUS
+        level = self._cpu_interface.signalled() != SPURIOUS
         if level != self._level:
             self._level = level
             if self._output is not None:

@@ -136,8 +136,8 @@ class GicDistributor(RegisterBlock):
 
     registers: ClassVar[tuple[Register, ...]] = DISTRIBUTOR
 
-    def __init__(self, base: int, log: EventLog, shared: Interrupts, changed: Callable[[], None]) -> None:
-        super().__init__("gicDistributor", base, log)
+    def __init__(self, base: int, log: EventLog, name: str, shared: Interrupts, changed: Callable[[], None]) -> None:
+        super().__init__(name, base, log)
         self._shared = shared
         self._changed = changed
 

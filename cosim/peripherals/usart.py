@@ -47,7 +47,7 @@ class Stm32Usart(RegisterBlock):
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
 
-    def __init__(self, name: str, base: int, log: EventLog, irq: Callable[[bool], None] | None = None) -> None:
+    def __init__(self, base: int, log: EventLog, name: str, irq: Callable[[bool], None] | None = None) -> None:
         super().__init__(name, base, log)
         self._irq = irq
         self._level = False
