@@ -24,7 +24,7 @@ from ta.events import (
     TaDied,
 )
 
-_PF_X, _PF_W = 1, 2
+_PF_W = 2
 _IMAGE_IN_PLACE = ("LOADED", "STARTED")
 M4_PROCESSOR_ID = 0
 
@@ -65,7 +65,10 @@ def _cell(pa: int) -> int:
 
 @dataclass(frozen=True)
 class LoadedRange:
-    """Memory that a segment was copied to; `sha256` is over its first `filesz` bytes, the rest was zeroed."""
+    """Memory that a segment was copied to; `sha256` is over its first `filesz` bytes, the rest was zeroed.
+
+    `constant` when its signed flags do not let the program write it: code, vectors, constants.
+    """
 
     image: int
     segment: int
@@ -74,7 +77,7 @@ class LoadedRange:
     filesz: int
     memsz: int
     sha256: str
-    code: bool = False
+    constant: bool = False
 
     @property
     def size(self) -> int:
@@ -125,9 +128,9 @@ class ImageHistory:
         elif isinstance(payload, CommandReturned):
             self._returned(payload)
         elif isinstance(payload, SegmentLoaded):
-            code = bool(payload.flags & _PF_X) and not payload.flags & _PF_W
+            constant = payload.flags != 0 and not payload.flags & _PF_W
             at = (payload.image, payload.segment, payload.da, payload.pa)
-            self._copy(LoadedRange(*at, payload.filesz, payload.memsz, payload.sha256, code))
+            self._copy(LoadedRange(*at, payload.filesz, payload.memsz, payload.sha256, constant))
         elif isinstance(payload, SegmentRefused):
             # A computed hash proves that the bytes were in place before they were refused.
             pa = da_to_pa(payload.da)

@@ -149,8 +149,8 @@ class LoadedImageUntouched(Monitor):
 
     Three kinds of evidence: under `isolated` the attribute of every bank that holds a part of the image must stay
     closed to the normal world; writes that the engine reports; and the bytes themselves, compared with the
-    authenticated ones at START, and those of code segments (executable, not writable) again at STOP. Data may change
-    after START: the M4 owns it then. The resource table is left to its own monitor: the kernel fills it in.
+    authenticated ones at START, and those of segments that are not writable again at STOP. Data may change after
+    START: the M4 owns it then. The resource table is left to its own monitor: the kernel fills it in.
     """
 
     name = "image-untouched"
@@ -165,6 +165,7 @@ class LoadedImageUntouched(Monitor):
         self._isolated = isolated
         self._attributes: dict[str, str] = {}
         self._refused_writes = 0
+        self._compared: dict[str, int] = {}
 
     def observe(self, record: Record) -> None:
         """Check firewall attributes and writes as they happen, and memory at START and at STOP."""
@@ -178,7 +179,7 @@ class LoadedImageUntouched(Monitor):
         elif isinstance(payload, ProcessorStarted) and self.image.authenticated:
             self._compare(record, "at START", self.image.segments)
         elif self.image.stopping and self.image.authenticated:
-            self._compare(record, "at STOP", tuple(r for r in self.image.segments if r.code))
+            self._compare(record, "at STOP", tuple(r for r in self.image.segments if r.constant))
         elif isinstance(payload, (ForeignWrite, AccessDenied)) and self.image.authenticated:
             self._check_write(record, payload)
 
@@ -212,7 +213,9 @@ class LoadedImageUntouched(Monitor):
             if hashlib.sha256(data[: part.filesz]).hexdigest() != part.sha256 or filled:
                 self._break(record, f"{part} differs {when} from what was authenticated: someone wrote to it since")
         if watched:
-            self._hold(record, f"{len(watched)} segment(s) {when} as authenticated")
+            self._compared[when] = len(watched)
+            counts = ", ".join(f"{count} segment(s) {moment}" for moment, count in self._compared.items())
+            self._hold(record, f"as authenticated: {counts}")
 
 
 class TableAsAuthenticated(Monitor):
@@ -225,6 +228,7 @@ class TableAsAuthenticated(Monitor):
     def __init__(self, read: DebugRead, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
         super().__init__(report)
         self._read = read
+        self._compared: dict[str, None] = {}
 
     def observe(self, record: Record) -> None:
         """Compare when LOAD_FW succeeded and when the processor is started."""
@@ -244,7 +248,8 @@ class TableAsAuthenticated(Monitor):
             self._break(record, f"the reported {place} are not in memory")
             return
         if hashlib.sha256(found).hexdigest() == table.sha256:
-            self._hold(record, f"{place} as authenticated, {when}")
+            self._compared[when] = None
+            self._hold(record, f"{place} as authenticated {' and '.join(self._compared)}")
         else:
             self._break(record, f"{place} are not the authenticated table {when}")
 
@@ -288,7 +293,7 @@ class BootControlIsSecure(Monitor):
             if (payload.before ^ payload.after) & BOOT_MCU and payload.initiator != "a7-s":
                 self._break(record, f"{payload.initiator} changed BOOT_MCU to {payload.after & BOOT_MCU}")
             else:
-                self._hold(record, "BOOT_MCU was changed by a7-s only")
+                self._hold(record, "only a7-s changed BOOT_MCU")
         elif isinstance(payload, AccessDenied) and payload.target == "rcc" and payload.access == "write":
             self._hold(record, f"a write of {payload.initiator} to the RCC was refused ({payload.rule})")
 

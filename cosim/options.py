@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosim.soc import SocConfig
+    from ta.keys import PublicKey
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,29 @@ ARTIFACTS = Option(
 BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY)
 #: What the pytest plugin takes.
 PYTEST_OPTIONS = (ENGINE, SEED, ARTIFACTS)
+
+
+def soc_config(settings: Mapping[str, str], public_key: PublicKey | None = None) -> SocConfig:
+    """The `SocConfig` for values of `BOOT_OPTIONS` by name; missing ones have their defaults.
+
+    Raises UsageError (`option`) for an unknown name and for a value that is not among the choices.
+    """
+    # The simulator is loaded when it is wanted, not when a command line or pytest declares its options.
+    from cosim.access import Deny  # noqa: PLC0415
+    from cosim.errors import UsageError  # noqa: PLC0415
+    from cosim.soc import SocConfig  # noqa: PLC0415
+    from ta.profile import FirewallProfile, Profile  # noqa: PLC0415
+
+    choices = {option.name: option.choices for option in BOOT_OPTIONS}
+    for name, value in settings.items():
+        if value not in choices.get(name, ()):
+            known = ", ".join(f"{name}: {' or '.join(values)}" for name, values in choices.items())
+            raise UsageError(f"there is no option {name}={value!r}", hint=f"Known are {known}.", option=name)
+    values = {option.name: str(option.default) for option in BOOT_OPTIONS} | dict(settings)
+    return SocConfig(
+        engine=values[ENGINE.name],
+        profile=Profile(values[PROFILE.name]),
+        firewall=FirewallProfile(values[FIREWALL.name]),
+        deny=Deny(values[DENY.name]),
+        public_key=public_key,
+    )

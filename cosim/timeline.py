@@ -16,7 +16,22 @@ from ta import events as secure
 
 #: RCC registers whose writes belong into the story of a boot; every other write is detail.
 _BOOT_REGISTERS = ("TZCR", "MP_GCR", "MP_GRSTCSETR")
+#: Memories whose firewall rights belong into the story of a boot; those of peripherals are detail.
+_MEMORIES = ("retram", "sram1", "sram2", "sram3", "sram4", "sysram", "bkpsram", "ddr")
 _SHOWN_DIGITS = 16
+_LONGEST_RIGHTS = 40
+#: OPTEE_SMC_RETURN_* (optee_smc.h). Not taken from ta.message: the command line must not load the secure world to start.
+_CALL_RESULTS = {
+    0: "OK",
+    1: "ETHREAD_LIMIT",
+    2: "EBUSY",
+    3: "ERESUME",
+    4: "EBADADDR",
+    5: "EBADCMD",
+    6: "ENOMEM",
+    7: "ENOTAVAIL",
+    0xFFFFFFFF: "UNKNOWN_FUNCTION",
+}
 
 
 class Style(enum.Enum):
@@ -34,7 +49,10 @@ class Style(enum.Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the timeline. `indent` is the depth inside an SMC; lines of style DETAIL may be left out."""
+    """One line of the timeline. `indent` is the depth inside an SMC; lines of style DETAIL may be left out.
+
+    `text` has several lines, separated by newlines, where an event carries a list.
+    """
 
     time_ps: int
     core: str
@@ -45,7 +63,10 @@ class Line:
 
     def __str__(self) -> str:
         microseconds = f"{self.time_ps // 1_000_000}.{self.time_ps // 1000 % 1000:03d}"
-        return f"{microseconds:>14} us {self.core:>5} {self.instructions:>10}  {'  ' * self.indent}{self.text}"
+        stamp = f"{microseconds:>14} us {self.core:>5} {self.instructions:>10}  "
+        first, *more = self.text.split("\n")
+        indent = "  " * self.indent
+        return "\n".join((f"{stamp}{indent}{first}", *(f"{' ' * len(stamp)}{indent}  {line}" for line in more)))
 
 
 def printable(text: str) -> str:
@@ -56,12 +77,14 @@ def printable(text: str) -> str:
 def describe(record: Record) -> Line:
     """The line for one record; every event has one."""
     payload = record.payload
-    indent, text, style = _WRITERS.get(type(payload), _other)(payload)
+    indent, words, style = _WRITERS.get(type(payload), _other)(payload)
+    text = (words,) if isinstance(words, str) else words
     stamp = record.stamp
-    return Line(stamp.time_ps, stamp.core, stamp.instructions, indent, printable(text), style)
+    safe = "\n".join(printable(line) for line in text)
+    return Line(stamp.time_ps, stamp.core, stamp.instructions, indent, safe, style)
 
 
-Described = tuple[int, str, Style]
+Described = tuple[int, str | tuple[str, ...], Style]
 
 
 def _other(payload: Payload) -> Described:
@@ -79,7 +102,8 @@ def _smc_entered(p: secure.SmcEntered) -> Described:
 
 def _smc_returned(p: secure.SmcReturned) -> Described:
     values = " ".join(f"0x{value:08x}" for value in p.results)
-    return 0, f"smc #0 {p.name} returned {values}", Style.SMC
+    known = _CALL_RESULTS.get(p.results[0] if p.results else 0, "values")
+    return 0, f"smc #0 {p.name} returned {known}: {values}", Style.SMC
 
 
 def _session_opened(p: secure.SessionOpened) -> Described:
@@ -187,17 +211,21 @@ def _bus_error(p: machine.BusErrorRaised) -> Described:
 
 
 def _firewall(p: machine.FirewallChanged) -> Described:
-    return 2, f"firewall: {p.target} {p.before} -> {p.after}", Style.FIREWALL
+    shown = p.target in _MEMORIES
+    before, after = (
+        f"{text[:_LONGEST_RIGHTS]}..." if len(text) > _LONGEST_RIGHTS else text for text in (p.before, p.after)
+    )
+    return 2, f"firewall: {p.target} {before} -> {after}", Style.FIREWALL if shown else Style.DETAIL
 
 
 def _register(p: machine.RegisterWritten) -> Described:
-    text = f"{p.block}.{p.register}: 0x{p.before:08x} -> 0x{p.after:08x} by {p.initiator}"
+    text = f"{p.initiator} writes 0x{p.value:08x} to {p.block}.{p.register}: 0x{p.before:08x} -> 0x{p.after:08x}"
     shown = p.block == "rcc" and p.register.removeprefix("RCC_") in _BOOT_REGISTERS
     return 2, text, Style.PLAIN if shown else Style.DETAIL
 
 
 def _table_read(p: machine.ResourceTableRead) -> Described:
-    return 2, f"resource table in memory at A7 0x{p.pa:08x}: {'; '.join(p.entries) or 'no entries'}", Style.PLAIN
+    return 2, (f"resource table in memory at A7 0x{p.pa:08x}, {p.size} bytes:", *p.entries), Style.PLAIN
 
 
 def _console(p: machine.ConsoleLine) -> Described:

@@ -11,13 +11,12 @@ import click
 
 from cosim.cli._output import about, check_writable, log, out, out_json, read_input, write_atomically
 from cosim.errors import UsageError
-from cosim.options import BOOT_OPTIONS
+from cosim.options import BOOT_OPTIONS, soc_config
 from cosim.timeline import Style, describe, printable
 
 if TYPE_CHECKING:
     from cosim.boot import BootReport
     from cosim.events import Record
-    from cosim.soc import SocConfig
     from ta.resource_table import Resource
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -47,10 +46,11 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
     crashed, or a monitor broke; 2: FILE or an option cannot be used.
     """
     from cosim.boot import boot as run_boot
+    from ta.keys import load_public_key
 
     if events is not None:
         check_writable(events)
-    config = _config(pubkey, settings)
+    config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
     image = _signed(read_input(path), path, pubkey)
     records: list[Record] = []
 
@@ -77,21 +77,6 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
         if verdict.refusal is not None:
             log(f"`cosim inspect {printable(str(path))}` shows what is in the file and what is wrong with it")
     return verdict.exit_code
-
-
-def _config(pubkey: Path | None, settings: dict[str, str]) -> SocConfig:
-    from cosim.access import Deny
-    from cosim.soc import SocConfig
-    from ta.keys import load_public_key
-    from ta.profile import FirewallProfile, Profile
-
-    return SocConfig(
-        engine=settings["engine"],
-        profile=Profile(settings["profile"]),
-        firewall=FirewallProfile(settings["firewall"]),
-        deny=Deny(settings["deny"]),
-        public_key=None if pubkey is None else load_public_key(pubkey),
-    )
 
 
 def _signed(data: bytes, path: Path, pubkey: Path | None) -> bytes:
@@ -125,7 +110,11 @@ def _show(report: BootReport) -> None:
     out(printable(f"verdict: {verdict.summary()}"), Style.GOOD if verdict.exit_code == 0 else Style.BAD)
     if verdict.segment is not None:
         segment = verdict.segment
-        out(printable(f"  segment {segment.segment} of image {segment.image} at 0x{segment.da:08x}: {segment.reason}"))
+        where = f"segment {segment.segment} of image {segment.image} at 0x{segment.da:08x}"
+        out(f"  {where}: {segment.filesz} bytes in the file, {segment.memsz} in memory")
+        if segment.actual:
+            out(f"    signed sha256 {segment.expected}")
+            out(f"    loaded sha256 {segment.actual}")
     out(f"  M4 instructions: {verdict.m4_instructions}")
     if verdict.entry is not None:
         out(f"  M4 vectors: MSP 0x{verdict.initial_sp:08x}, entry 0x{verdict.entry:08x}")

@@ -233,6 +233,17 @@ def test_code_changed_after_start_is_seen_at_stop() -> None:
     assert "at STOP" in bench.result("image-untouched").detail
 
 
+def test_the_result_says_what_was_compared_and_when() -> None:
+    bench = Bench()
+    bench.load()
+    bench.start()
+    bench.stop()
+    assert bench.result("image-untouched").detail == "as authenticated: 2 segment(s) at START, 1 segment(s) at STOP"
+    assert bench.result("resource-table").detail == (
+        "16 bytes at 0x10048000 as authenticated after LOAD_FW and at START"
+    )
+
+
 def test_data_changed_after_start_is_the_m4s_own_business() -> None:
     bench = Bench()
     bench.load()

@@ -13,7 +13,9 @@ from cosim.timeline import Line, Style, describe, printable
 from ta import events as secure
 from ta.events import TaEvent
 
-VALUES: dict[object, object] = {int: 0x1234, str: "word", bool: True, tuple[int, ...]: (1, 2)}
+VALUES: dict[object, object] = {
+    int: 0x1234, str: "word", bool: True, tuple[int, ...]: (1, 2), tuple[str, ...]: ("one", "two"),
+}  # fmt: skip
 KINDS = [*MachineEvent.__subclasses__(), *TaEvent.__subclasses__()]
 
 
@@ -64,6 +66,28 @@ def test_a_console_cannot_drive_the_terminal() -> None:
     shown = line(machine.ConsoleLine("usart3", "a\x1b[2Jb\u202ec")).text
     assert shown == "usart3| a\\x1b[2Jb\\u202ec"
     assert printable("plain text ~") == "plain text ~"
+
+
+def test_an_event_with_a_list_goes_on_below_its_first_line() -> None:
+    table = line(machine.ResourceTableRead(0x10048000, 140, ("VDEV id 7", "TRACE 'a\nb'")))
+    first, second, third = str(table).split("\n")
+    assert first.endswith("resource table in memory at A7 0x10048000, 140 bytes:")
+    assert second == " " * len("      1234.567 us    a7         42  ") + "      VDEV id 7"
+    assert third.endswith("TRACE 'a\\nb'")
+
+
+def test_an_smc_result_has_its_name() -> None:
+    assert line(secure.SmcReturned(0x32000004, "CALL_WITH_ARG", (0, 1, 2, 3))).text == (
+        "smc #0 CALL_WITH_ARG returned OK: 0x00000000 0x00000001 0x00000002 0x00000003"
+    )
+    assert "returned values: 0x384fb3e0" in line(secure.SmcReturned(0xBF00FF01, "CALLS_UID", (0x384FB3E0,))).text
+
+
+def test_the_rights_of_peripherals_are_detail_and_long_ones_are_cut() -> None:
+    assert line(machine.FirewallChanged("usart1", "S_RW", "NS_RW")).style is Style.DETAIL
+    ddr = line(machine.FirewallChanged("ddr", "CLOSED", "x" * 400))
+    assert ddr.style is Style.FIREWALL
+    assert ddr.text == f"firewall: ddr CLOSED -> {'x' * 40}..."
 
 
 def test_a_failed_check_and_a_denied_access_stand_out() -> None:
