@@ -26,6 +26,7 @@ from ta.memory_map import (
     RCC_TZCR_MCKPROT,
     RCC_TZCR_TZEN,
     REGIONS,
+    Region,
     find_region,
 )
 from ta.ports import SecureBus, Sink, read32, write32
@@ -118,16 +119,7 @@ class RemoteprocPta:
 
     def da_to_pa(self, processor_id: int, da: int, size: int) -> int:
         """The A7 physical address of a device address range. Raises ACCESS_DENIED when no one region holds it."""
-        if processor_id != M4_PROCESSOR_ID:
-            raise RefusedError(TeeResult.BAD_PARAMETERS, f"remote processor 0x{processor_id:x} does not exist")
-        region = find_region(da, size)
-        if region is None:
-            raise RefusedError(
-                TeeResult.ACCESS_DENIED,
-                f"0x{da:08x}..0x{da + size:08x} is not inside one memory region of the Cortex-M4",
-                hint="link for " + ", ".join(f"{r.name} 0x{r.da:08x}+0x{r.size:x}" for r in REGIONS),
-                address=da,
-            )
+        region = self._region_of(processor_id, da, size)
         return region.pa + da - region.da
 
     def load_segment(self, processor_id: int, source: int, size: int, da: int, sha256: bytes) -> int:
@@ -136,7 +128,8 @@ class RemoteprocPta:
         On a mismatch the copy is zeroed. Raises BAD_STATE, ACCESS_DENIED or SECURITY.
         """
         self._require(PtaState.OFF)
-        pa = self.da_to_pa(processor_id, da, size)
+        region = self._region_of(processor_id, da, size)
+        pa = region.pa + da - region.da
         self.isolation.secure()
         self.writes += 1
         try:
@@ -145,7 +138,7 @@ class RemoteprocPta:
         except BusFault as fault:
             raise _unmapped(fault) from fault
         if not hmac.compare_digest(actual, sha256):
-            self._wipe("the segment's region", pa, size, "the SHA-256 of the loaded bytes is not the signed one")
+            self._wipe(region.name, pa, size, "the SHA-256 of the loaded bytes is not the signed one")
             raise RefusedError(
                 TeeResult.SECURITY,
                 "SHA-256 of the loaded bytes does not match the signed hash table",
@@ -210,6 +203,19 @@ class RemoteprocPta:
     def load(self, snapshot: PtaSnapshot) -> None:
         """Restore what `save` returned; the registers come back with the machine's own snapshot."""
         self.state, self.isolation.attribute, self.writes = snapshot.state, snapshot.attribute, snapshot.writes
+
+    def _region_of(self, processor_id: int, da: int, size: int) -> Region:
+        if processor_id != M4_PROCESSOR_ID:
+            raise RefusedError(TeeResult.BAD_PARAMETERS, f"remote processor 0x{processor_id:x} does not exist")
+        region = find_region(da, size)
+        if region is None:
+            raise RefusedError(
+                TeeResult.ACCESS_DENIED,
+                f"0x{da:08x}..0x{da + size:08x} is not inside one memory region of the Cortex-M4",
+                hint="link for " + ", ".join(f"{r.name} 0x{r.da:08x}+0x{r.size:x}" for r in REGIONS),
+                address=da,
+            )
+        return region
 
     def _require(self, state: PtaState) -> None:
         if self.state is not state:

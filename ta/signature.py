@@ -110,6 +110,8 @@ def _sequence(content: bytes) -> bytes:
 
 def _check_claim(element: bytes) -> None:
     """Refuse with GENERIC an element that claims more bytes than follow it."""
+    if len(element) < 2:
+        return
     length, header = _der_length(element)
     if length > len(element) - header:
         raise RefusedError(
@@ -121,7 +123,7 @@ def _check_claim(element: bytes) -> None:
 
 def _der_length(element: bytes) -> tuple[int, int]:
     """The length that a DER element states, and the size of its tag and length bytes."""
-    first = element[1] if len(element) > 1 else 0
+    first = element[1]
     if first < 0x80:
         return first, 2
     count = first & 0x7F

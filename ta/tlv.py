@@ -34,10 +34,8 @@ class TlvArea:
         end = (self.address + self.length) % _WRAP
         at = self.address
         while (at + TLV_HEAD_SIZE) % _WRAP <= end:
-            weakness = "A1" if self.address <= at else "A4"
-            if at + TLV_HEAD_SIZE > _WRAP:
-                weakness = "A4"
-            kind, length = struct.unpack("<II", self.block.read(at, TLV_HEAD_SIZE, weakness))
+            wrapped = at < self.address or at + TLV_HEAD_SIZE > _WRAP
+            kind, length = struct.unpack("<II", self.block.read(at, TLV_HEAD_SIZE, "A4" if wrapped else "A1"))
             value = (at + TLV_HEAD_SIZE) % _WRAP
             if value + length >= _WRAP:
                 return None
