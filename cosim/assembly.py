@@ -24,7 +24,7 @@ from cosim.peripherals.tzc400 import Tzc400
 from cosim.peripherals.usart import Stm32Usart
 from cosim.platform.model import Entry, Platform
 from cosim.platform.reader import load_platform, require_types
-from cosim.platform.validate import validate
+from cosim.platform.validate import extent
 
 A7_TYPE, M4_TYPE = "CPU.ARMv7A", "CPU.CortexM"
 MEMORY_TYPE = "Memory.MappedMemory"
@@ -57,7 +57,6 @@ class Parts:
 def read_platform(path: Path) -> Platform:
     """Read and check a description. Raises `PlatformError` for what cannot be read or honoured."""
     platform = load_platform(path)
-    validate(platform)
     require_types(platform, KNOWN_TYPES)
     return platform
 
@@ -145,7 +144,7 @@ def _size(entry: Entry) -> int:
     return size
 
 
-#: Bytes that a block occupies when the description gives no size, as Renode's own classes do.
+#: Bytes that a block occupies when neither the description nor its class says.
 _BLOCK_SIZE = 0x400
 
 
@@ -159,8 +158,7 @@ def _windows(platform: Platform, targets: Mapping[str, Target]) -> list[Window]:
     for name, target in targets.items():
         entry, offset = platform.entries[name], 0
         for registration in entry.registrations:
-            size = registration.size or entry.properties.get("size", _BLOCK_SIZE)
-            assert isinstance(size, int)
+            size = extent(entry, registration) or _BLOCK_SIZE
             windows.append(Window(registration.address, size, target, offset, views[registration.cpu]))
             # The regions of a multi-region block lie one behind the other in its model.
             offset += size if registration.region is not None else 0

@@ -138,6 +138,15 @@ class ConsoleLine(MachineEvent):
 
 
 @dataclass(frozen=True)
+class ResourceTableRead(MachineEvent):
+    """What lies in memory at the resource-table address that the TA reported, one text per entry."""
+
+    pa: int
+    size: int
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MonitorBroken(MachineEvent):
     """A security invariant does not hold."""
 

@@ -27,7 +27,7 @@ from cosim.peripherals.usart import Stm32Usart
 from cosim.resources import firmware_file, key_file, platform_file
 from ta.keys import PublicKey, load_public_key
 from ta.profile import FirewallProfile, Profile
-from ta.secure_world import SecureWorld
+from ta.secure_world import SecureWorld, SecureWorldState
 
 DEFAULT_PLATFORM = "stm32mp157c-dk2.repl"
 TEST_KEY = "test-rsa4096.pem"
@@ -61,7 +61,7 @@ class Snapshot:
     engine: object
     banks: tuple[object, ...]
     blocks: tuple[object, ...]
-    secure_world: object
+    secure_world: SecureWorldState
     records: int
 
 
@@ -75,7 +75,7 @@ class Soc:
         self.config = config = config or SocConfig()
         self.log = EventLog()
         self.platform = read_platform(config.platform or platform_file(DEFAULT_PLATFORM))
-        parts = build_parts(self.platform, self.log, _M4Boot(self), lambda registers: self.secure_world.smc(registers))
+        parts = build_parts(self.platform, self.log, _M4Boot(self), self._smc)
         self.banks, self.blocks, self.rcc = parts.banks, parts.blocks, parts.rcc
         self.firewall = Firewall(parts.etzpc, parts.tzc, self.log)
         self.bus = Bus(parts.windows, self.firewall, self.log, config.deny)
@@ -101,6 +101,10 @@ class Soc:
         self.engine = create_engine(config.engine, machine, config.loop)
         self.secure_world.boot()
         self._client_entry = self.load_elf(firmware_file(CLIENT).read_bytes())
+
+    def _smc(self, registers: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The doorbell's way into the secure world, which is built after the blocks."""
+        return self.secure_world.smc(registers)
 
     # -- running -----------------------------------------------------------------------------------------------
 

@@ -5,15 +5,13 @@ The base lives here because `ta` imports nothing of `cosim`; `cosim.errors` adds
 
 from __future__ import annotations
 
-from typing import Union
-
-FieldValue = Union[int, str, bool, None]
+FieldValue = int | str | bool | None
 
 
 class CosimError(Exception):
     """Base of all errors that the project raises on purpose.
 
-    `fields` holds machine-readable facts (`file`, `offset`, `address`, `segment`, …), `hint` one sentence on what to do.
+    `fields` holds machine-readable facts (`file`, `offset`, `address`, …), `hint` one sentence on what to do.
     """
 
     #: Short stable name for machine output.
@@ -42,7 +40,7 @@ class KeyFileError(CosimError):
     kind = "key"
 
 
-class BusFault(CosimError):
+class BusFault(CosimError):  # noqa: N818 - the architecture's own word for it
     """A secure-world access reached nothing, or was denied by the firewall (`address`, `size`)."""
 
     kind = "bus"

@@ -85,7 +85,7 @@ class CoreView(Protocol):
         ...
 
     def read_register(self, name: str) -> int:
-        """A register by its Arm name in lower case (`r0`, `sp`, `lr`, `pc`, `xpsr`, `cpsr`, …). Raises `EngineError`."""
+        """A register by its Arm name in lower case (`r0`, `sp`, `lr`, `pc`, `cpsr`, …). Raises `EngineError`."""
         ...
 
 
@@ -105,7 +105,10 @@ class Engine(Protocol):
         ...
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
-        """Run until `until` is true (asked at least once a quantum), power-off, idleness or the end of the budget."""
+        """Run until `until` is true, power-off, idleness or the end of the budget (virtual time in picoseconds).
+
+        `until` is asked whenever a core needed the engine, and at least every hundred quanta.
+        """
         ...
 
     def start(self, core: str, entry: int) -> None:
@@ -139,9 +142,7 @@ _ENGINES = ("unicorn",)
 def create_engine(name: str, machine: Machine, loop: str = "auto") -> Engine:
     """The engine `name` on `machine`. Raises `EngineError` when there is no such engine, or it is not installed."""
     if name != "unicorn":
-        raise EngineError(
-            f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name
-        )
+        raise EngineError(f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name)
     from cosim.engine.unicorn import UnicornEngine  # noqa: PLC0415 - loaded when asked for, not when named
 
     return UnicornEngine(machine, loop)

@@ -1,7 +1,7 @@
 """The secure monitor as a block: a doorbell for hosts whose A cores do not deliver `smc` by themselves.
 
-Not silicon. Whoever intercepts the SMC writes r0..r7 to R0..R7, then anything to CALL, and finds r0..r3 of the answer in
-R0..R3. Only secure accesses and the debugger reach it; the normal world's way is the instruction.
+Not silicon. Whoever intercepts the SMC writes r0..r7 to R0..R7, then anything to CALL, and finds r0..r3 of the answer
+in R0..R3. Only secure accesses and the debugger reach it; the normal world's way is the instruction.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """One core on Unicorn: its view of memory, its accesses to blocks, and the raw reasons why it stopped.
 
-RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and every
-RAM range on which the firewall restricts this core, is an MMIO mapping that asks the bus for each access. A bank that is
-home to another core is mapped without write permission: the write ends the run, is announced, made by a single step, and
-the other core's translations of that code are dropped (Unicorn would go on executing the old bytes).
+RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and
+every RAM range on which the firewall restricts this core, is an MMIO mapping that asks the bus for each access. A bank
+that is home to another core is mapped without write permission: the write ends the run, is announced, made by a single
+step, and the other core's translations of that code are dropped (Unicorn would go on executing the old bytes).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class _Piece:
     window: Window | None
 
 
-class Core:
+class Core(ABC):
     """State shared by both architectures; subclasses deliver exceptions."""
 
     name = ""
@@ -132,6 +133,20 @@ class Core:
         """The core executed WFI. Nothing wakes it yet: interrupts are not delivered."""
         self.set_state(CoreState.SLEEPING)
         self.machine.log.emit(CoreStopped(self.name, "wfi"))
+
+    # -- exceptions, which differ by architecture -------------------------------------------------------------------
+
+    @abstractmethod
+    def take_fault(self, fault: Fault) -> None:
+        """Deliver an access that the bus answered with an error."""
+
+    @abstractmethod
+    def take_interrupt(self, number: int) -> None:
+        """Deliver an exception that Unicorn reported by number."""
+
+    @abstractmethod
+    def take_undefined(self) -> None:
+        """Deliver an undefined instruction."""
 
     # -- memory ------------------------------------------------------------------------------------------------
 
@@ -250,7 +265,7 @@ class Core:
             elif self.state is not CoreState.RUNNING:  # the access put this very core into reset
                 self.abandon()
             return outcome.value
-        except BaseException as error:  # noqa: BLE001 - must not cross Unicorn's C frames; raised again by the engine
+        except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
             self.failure = error
             self.abandon()
             return 0
@@ -304,9 +319,7 @@ def _register_number(name: str) -> int | None:
 
 def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:
     """The 4 KiB pages that the windows touch, as maximal runs (base, size)."""
-    pages = sorted(
-        {page for w in windows for page in range(w.address // PAGE, (w.address + w.size - 1) // PAGE + 1)}
-    )
+    pages = sorted({page for w in windows for page in range(w.address // PAGE, (w.address + w.size - 1) // PAGE + 1)})
     runs: list[tuple[int, int]] = []
     for page in pages:
         if runs and runs[-1][0] + runs[-1][1] == page * PAGE:

@@ -4,11 +4,13 @@ Unicorn stops at an exception but never vectors; this module does what the archi
 bank the return address and CPSR, record status and address, branch to the vector. The non-secure banks are used
 throughout, because guest code on this core is always the normal world.
 
-Status registers, short-descriptor format (B4.1.52, B4.1.96): 0x008 synchronous external abort, with ExT (bit 12) set and
-WnR (bit 11) for writes.
+Status registers, short-descriptor format (B4.1.52, B4.1.96): 0x008 synchronous external abort, with ExT (bit 12) set
+and WnR (bit 11) for writes.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from unicorn import UC_ARCH_ARM, UC_MODE_ARM, Uc
 from unicorn.arm_const import (
@@ -57,6 +59,22 @@ SYNCHRONOUS_EXTERNAL_ABORT = 0x1008
 WRITE_NOT_READ = 1 << 11
 DEBUG_EVENT = 0x2
 
+
+@dataclass(frozen=True)
+class _Exception:
+    """Name, mode, vector offset, and what is added to the PC for the link register (Table B1-7)."""
+
+    name: str
+    mode: int
+    vector: int
+    link: int
+
+
+UNDEFINED = _Exception("undefined-instruction", MODE_UNDEFINED, 0x04, 4)
+SUPERVISOR_CALL = _Exception("supervisor-call", MODE_SVC, 0x08, 0)
+PREFETCH_ABORT = _Exception("prefetch-abort", MODE_ABORT, 0x0C, 4)
+DATA_ABORT = _Exception("data-abort", MODE_ABORT, 0x10, 8)
+
 _ARGUMENTS = (
     UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3,
     UC_ARM_REG_R4, UC_ARM_REG_R5, UC_ARM_REG_R6, UC_ARM_REG_R7,
@@ -95,46 +113,49 @@ class CortexA7(Core):
         if fault.kind is AccessKind.FETCH:
             self._write_cp(IFSR, status)
             self._write_cp(IFAR, fault.address)
-            self._enter("prefetch-abort", MODE_ABORT, 0x0C, 4, status, fault.address)
+            self._enter(PREFETCH_ABORT, status, fault.address)
             return
         if fault.kind is AccessKind.WRITE:
             status |= WRITE_NOT_READ
         self._write_cp(DFSR, status)
         self._write_cp(DFAR, fault.address)
-        self._enter("data-abort", MODE_ABORT, 0x10, 8, status, fault.address)
+        self._enter(DATA_ABORT, status, fault.address)
 
     def take_interrupt(self, number: int) -> None:
         """Deliver an exception that Unicorn reported by number, SMC excepted."""
         if number == EXCP_SWI:
-            self._enter("supervisor-call", MODE_SVC, 0x08, 0, 0, 0)
+            self.complete()
+            self._enter(SUPERVISOR_CALL)
         elif number in (EXCP_BKPT, EXCP_PREFETCH_ABORT):
+            self.lane.busy = 0
             self._write_cp(IFSR, DEBUG_EVENT)
-            self._enter("prefetch-abort", MODE_ABORT, 0x0C, 4, DEBUG_EVENT, self.pc)
+            self._enter(PREFETCH_ABORT, DEBUG_EVENT, self.pc)
         else:
             # A translation fault of the guest's own MMU (4) and anything newer: Unicorn does not tell the address.
+            self.lane.busy = 0
             self.set_state(CoreState.LOCKED_UP)
             self.machine.log.emit(CoreStopped(self.name, f"unsupported exception {number}"))
 
     def take_undefined(self) -> None:
         """Deliver an undefined instruction."""
         thumb = self.uc.reg_read(UC_ARM_REG_CPSR) & CPSR_T
-        self._enter("undefined-instruction", MODE_UNDEFINED, 0x04, 2 if thumb else 4, 0, 0)
+        self._enter(replace(UNDEFINED, link=2) if thumb else UNDEFINED)
 
-    def _enter(self, name: str, mode: int, vector: int, link_offset: int, status: int, address: int) -> None:
+    def _enter(self, exception: _Exception, status: int = 0, address: int = 0) -> None:
         uc = self.uc
-        self.machine.log.emit(ExceptionTaken(self.name, name, status, address))
+        self.machine.log.emit(ExceptionTaken(self.name, exception.name, status, address))
         sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
         cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
-        entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | mode | CPSR_I
-        if mode == MODE_ABORT:
+        entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | exception.mode | CPSR_I
+        if exception.mode == MODE_ABORT:
             entered |= CPSR_A
         entered |= CPSR_T if sctlr & SCTLR_TE else 0
         entered |= CPSR_E if sctlr & SCTLR_EE else 0
         uc.reg_write(UC_ARM_REG_CPSR, entered)
         uc.reg_write(UC_ARM_REG_SPSR, cpsr)
-        uc.reg_write(UC_ARM_REG_LR, (pc + link_offset) & 0xFFFFFFFF)
+        uc.reg_write(UC_ARM_REG_LR, (pc + exception.link) & 0xFFFFFFFF)
         base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
-        uc.reg_write(UC_ARM_REG_PC, (base + vector) & 0xFFFFFFFF)
+        uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF)
         self.lane.it_left = 0
 
     def _write_cp(self, register: tuple[int, ...], value: int) -> None:

@@ -43,13 +43,13 @@ from cosim.engine.unicorn.scs import (
     INVPC,
     INVSTATE,
     LOCKUP_PRIORITY,
+    MEM_MANAGE,
     PRECISERR,
     STKERR,
     SVCALL,
     UNDEFINSTR,
     UNSTKERR,
     USAGE_FAULT,
-    MEM_MANAGE,
     Masks,
     SystemControl,
 )
@@ -256,9 +256,7 @@ class CortexM4(Core):
         frame += BASIC_FRAME if basic else EXTENDED_FRAME
         frame += 4 if xpsr & XPSR_STACK_ALIGNED and self.scs.stack_aligned else 0
         uc.reg_write(UC_ARM_REG_SP, frame & 0xFFFFFFFF)
-        uc.reg_write(
-            UC_ARM_REG_CONTROL, control | (CONTROL_SPSEL if process else 0) | (0 if basic else CONTROL_FPCA)
-        )
+        uc.reg_write(UC_ARM_REG_CONTROL, control | (CONTROL_SPSEL if process else 0) | (0 if basic else CONTROL_FPCA))
         uc.reg_write(UC_ARM_REG_XPSR, xpsr & ~XPSR_STACK_ALIGNED)
         uc.reg_write(UC_ARM_REG_PC, pc | (1 if xpsr & XPSR_T else 0))
         uc.reg_write(UC_ARM_REG_APSR_NZCV, xpsr & 0xF0000000)

@@ -1,9 +1,9 @@
 """The embedded engine: the cores of a machine in deterministic turns.
 
 The A7 leads and the M4 follows: in each turn the A7 runs to the horizon first. Before an access of the A7 to a modelled
-block, to memory that is home to the M4, or an SMC takes effect, the M4 catches up to the A7's time. So everything that the
-two exchange through blocks happens in the order of virtual time, whatever the quantum; only plain shared memory that one
-core polls is as coarse as the quantum.
+block, to memory that is home to the M4, or an SMC takes effect, the M4 catches up to the A7's time. So everything that
+the two exchange through blocks happens in the order of virtual time, whatever the quantum; only plain shared memory
+that one core polls is as coarse as the quantum. The secure world's own work takes no virtual time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, 
 from cosim.memory import MemoryBank
 from cosim.platform.model import Entry
 
-CHUNK = 1000  # quanta between two looks at Ctrl-C
+CHUNK = 100  # quanta between two looks at Ctrl-C and at the condition
 MOST_PICOSECONDS = 10**16  # ten thousand seconds; keeps the C loop's arithmetic within 64 bits
 #: What a store instruction can reach beyond its first address (32 double words of VSTM), in bytes.
 STORE_REACH = 256
@@ -104,24 +104,28 @@ class UnicornEngine:
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
         """See `Engine.run`."""
         end = min(self._horizon_ps + budget_ps, MOST_PICOSECONDS)
-        step = self._quantum_ps * (1 if until else CHUNK)
         self._reason = None
         try:
-            while self._reason is None:
-                if until is not None and until():
-                    return StopReason.CONDITION
-                if not any(core.state is CoreState.RUNNING for core in self._order):
-                    return StopReason.IDLE
-                if self._horizon_ps >= end:
-                    return StopReason.TIME
+            while True:
+                reason = self._why_stop(until, end)
+                if reason is not None:
+                    return reason
                 self._prepare()
-                goal = min(end, self._horizon_ps + step)
+                goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK)
                 self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
                 if lane is not None:
                     self._serve(next(core for core in self._order if core.lane is lane), error)
-            return self._reason
         finally:
             self._current = None
+
+    def _why_stop(self, until: Callable[[], bool] | None, end: int) -> StopReason | None:
+        if self._reason is not None:
+            return self._reason
+        if until is not None and until():
+            return StopReason.CONDITION
+        if not any(core.state is CoreState.RUNNING for core in self._order):
+            return StopReason.IDLE
+        return StopReason.TIME if self._horizon_ps >= end else None
 
     def stop(self, reason: StopReason) -> None:
         """See `Engine.stop`."""

@@ -139,9 +139,7 @@ class PythonLane:
 
     def set_code(self, ranges: Sequence[CodeRange]) -> None:
         """Remember where instructions lie, as arrays of halfwords."""
-        self._code = [
-            (r.base, r.base + r.size, (ctypes.c_uint16 * (r.size // 2)).from_address(r.host)) for r in ranges
-        ]
+        self._code = [(r.base, r.base + r.size, (ctypes.c_uint16 * (r.size // 2)).from_address(r.host)) for r in ranges]
         self._host = (0, 0, None)
 
     def _halfword(self, address: int) -> int:

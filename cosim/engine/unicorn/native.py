@@ -129,9 +129,7 @@ class NativeLoop:
     def add(self, handle: int) -> NativeLane:
         """See `Loop.add`."""
         lane, context = NativeLane(handle=handle, mips=1), _Context()
-        if error := self._library.cosim_lane_init(
-            ctypes.byref(self._loop), ctypes.byref(lane), ctypes.byref(context)
-        ):
+        if error := self._library.cosim_lane_init(ctypes.byref(self._loop), ctypes.byref(lane), ctypes.byref(context)):
             raise EngineError(f"the instruction hook cannot be set (Unicorn error {error})", engine="unicorn")
         self._lanes.append(lane)
         self._contexts.append(context)

@@ -24,7 +24,12 @@ CFSR_BITS = 0x030FBFBB  # every bit that the manual defines
 HFSR_VECTTBL, HFSR_FORCED, HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
 #: SHCSR bits by exception number: (enable, active)
-_SHCSR = {MEM_MANAGE: (1 << 16, 1 << 0), BUS_FAULT: (1 << 17, 1 << 1), USAGE_FAULT: (1 << 18, 1 << 3), SVCALL: (0, 1 << 7)}
+_SHCSR = {
+    MEM_MANAGE: (1 << 16, 1 << 0),
+    BUS_FAULT: (1 << 17, 1 << 1),
+    USAGE_FAULT: (1 << 18, 1 << 3),
+    SVCALL: (0, 1 << 7),
+}
 _AIRCR_KEY = 0x05FA
 _CCR_NONBASETHRDENA, _CCR_STKALIGN = 1 << 0, 1 << 9
 LOCKUP_PRIORITY = -1
@@ -134,7 +139,10 @@ class SystemControl(RegisterBlock):
     def execution_priority(self, masks: Masks) -> int:
         """The priority of what runs now, boosted by the mask registers (B1.5.4)."""
         group = self._group_mask()
-        priority = min((self.priority(n) if n == HARD_FAULT else self.priority(n) & group for n in self.active), default=LOWEST_PRIORITY)
+        priority = min(
+            (self.priority(n) if n == HARD_FAULT else self.priority(n) & group for n in self.active),
+            default=LOWEST_PRIORITY,
+        )
         if masks.basepri:
             priority = min(priority, masks.basepri & group)
         if masks.primask:

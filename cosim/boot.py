@@ -1,0 +1,152 @@
+"""One authenticated boot from file to verdict: the kernel's remoteproc flow, played by the A7 client.
+
+The steps are those of the kernel series "remoteproc: Add TEE support": open, LOAD and GET_RSC_TABLE (parse_fw), LOAD
+and GET_RSC_TABLE again (load, find_loaded_rsc_table), START, then STOP, RELEASE, close. A failure on the way goes
+straight to RELEASE, as rproc_fw_boot does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cosim import client
+from cosim.client import Command, Step, StepResult
+from cosim.errors import BusFault, ImageError
+from cosim.events import ConsoleLine, CoreStopped, Payload, Record, ResourceTableRead
+from cosim.monitors import Monitors
+from cosim.soc import DEFAULT_BUDGET_PS, Soc, SocConfig
+from cosim.verdict import Verdict, judge
+from ta.events import CommandInvoked, CommandReturned, ResourceTableLocated
+from ta.profile import FirewallProfile
+from ta.resource_table import Memory, Resource, ResourceTable, Trace, Vdev, parse_resource_table
+
+#: TAMP_BKP19R, where the firmware reports its state; 2 is "running" (STM32CubeMP1, CoproSync).
+READY_ADDRESS, READY_STATE = 0x5C00A14C, 2
+#: The client looks every 2,000 of its instructions, at most for 20 ms of virtual time.
+READY_PAUSE, READY_READS = 1000, 6500
+#: How long the firmware runs on after it reported: about 100,000 M4 instructions.
+RUN_ON = 150_000
+#: Sessions are numbered from 1, and a boot is alone on its SoC.
+SESSION = 1
+MOST_TRACE = 0x10000
+
+
+@dataclass(frozen=True)
+class BootReport:
+    """What a boot came to. `table` is the resource table found at the reported address when the core was started."""
+
+    verdict: Verdict
+    steps: tuple[StepResult, ...]
+    table: ResourceTable | None
+    ready: bool
+    soc: Soc
+
+
+def kernel_flow(address: int, size: int, run_on: int = RUN_ON) -> tuple[list[Step], int]:
+    """The whole flow for an image in normal-world memory, and the index of the step that follows a failure."""
+    opening = [
+        client.essential(client.open_session()),
+        client.essential(client.load(SESSION, address, size)),
+        client.essential(client.get_rsc_table(SESSION)),
+        client.essential(client.load(SESSION, address, size)),
+        client.essential(client.get_rsc_table(SESSION)),
+        client.essential(client.command(SESSION, Command.START_FW)),
+        client.wait32(READY_ADDRESS, 0xFFFFFFFF, READY_STATE, READY_READS, READY_PAUSE),
+        client.spin(run_on),
+        client.essential(client.command(SESSION, Command.STOP_FW)),
+    ]
+    closing = [client.command(SESSION, Command.RELEASE_FW), client.close_session(SESSION), client.power_off()]
+    return [*opening, *closing], len(opening)
+
+
+def boot(
+    image: bytes,
+    config: SocConfig | None = None,
+    *,
+    listen: Callable[[Record], None] | None = None,
+    budget_ps: int = DEFAULT_BUDGET_PS,
+) -> BootReport:
+    """Boot the signed `image` on a fresh SoC; `listen` is told every event as it happens.
+
+    Raises `ImageError` for an image larger than the client can hand over.
+    """
+    soc = Soc(config)
+    if listen is not None:
+        for record in soc.log:
+            listen(record)
+        soc.log.listen(listen)
+    monitors = Monitors(soc.log, soc.debug_read, isolated=soc.config.firewall is FirewallProfile.ISOLATED)
+    watch = _TableWatch(soc)
+    soc.log.listen(watch.feed)
+    steps, on_error = kernel_flow(soc.stage(image), len(image))
+    results: tuple[StepResult, ...] = ()
+    try:
+        results = soc.run_script(steps, on_error=on_error, budget_ps=budget_ps)
+    finally:
+        soc.flush_consoles()
+    waited = next((r for r in results if r.step.op is client.Op.WAIT32), None)
+    ready = waited is not None and waited.status is client.StepStatus.DONE
+    return BootReport(judge(soc.log, monitors.results()), results, watch.table, ready, soc)
+
+
+class _TableWatch:
+    """Reads the resource table where the TA said it is, and the trace buffer that it announces."""
+
+    def __init__(self, soc: Soc) -> None:
+        self.table: ResourceTable | None = None
+        self._soc = soc
+        self._located: ResourceTableLocated | None = None
+
+    def feed(self, record: Record) -> None:
+        """Look at memory at the moments when it tells something."""
+        payload = record.payload
+        if isinstance(payload, ResourceTableLocated):
+            self._located = payload
+        elif isinstance(payload, CommandReturned) and payload.command == Command.LOAD_FW and payload.result == 0:
+            self._read_table()
+        elif _ends_the_firmware(payload, self._soc.m4.name):
+            self._read_traces()
+
+    def _read_table(self) -> None:
+        """Decode what lies at the reported address; the second LOAD of the flow finds the same and says nothing."""
+        if self._located is None or not self._located.size:
+            return
+        located, self._located = self._located, None
+        try:
+            self.table = parse_resource_table(self._soc.debug_read(located.pa, located.size))
+            entries = tuple(describe_entry(entry) for entry in self.table.entries)
+        except (ImageError, BusFault) as error:
+            entries = (f"unreadable: {error.message}",)
+        self._soc.log.emit(ResourceTableRead(located.pa, located.size, entries))
+
+    def _read_traces(self) -> None:
+        """What the firmware wrote into its trace buffers, before they are wiped."""
+        for entry in self.table.entries if self.table else ():
+            if not isinstance(entry, Trace):
+                continue
+            try:
+                raw = self._soc.bus.debug_read("m4", entry.da, min(entry.size, MOST_TRACE))
+            except BusFault:
+                continue
+            for line in raw.split(b"\0", 1)[0].decode("ascii", "replace").splitlines():
+                self._soc.log.emit(ConsoleLine(f"trace:{entry.name}", line))
+
+
+def _ends_the_firmware(payload: Payload, core: str) -> bool:
+    if isinstance(payload, CommandInvoked):
+        return payload.command == Command.STOP_FW
+    return isinstance(payload, CoreStopped) and payload.core == core
+
+
+def describe_entry(entry: Resource) -> str:
+    """One entry of a resource table in words."""
+    if isinstance(entry, Vdev):
+        rings = ", ".join(f"da 0x{v.da:08x} align {v.align} num {v.num} id {v.notify_id}" for v in entry.vrings)
+        return f"VDEV id {entry.id} features 0x{entry.dfeatures:08x}, vrings: {rings or 'none'}"
+    if isinstance(entry, Trace):
+        return f"TRACE {entry.name!r} da 0x{entry.da:08x} size 0x{entry.size:x}"
+    if isinstance(entry, Memory):
+        kind = "CARVEOUT" if entry.type == 0 else "DEVMEM"
+        return f"{kind} {entry.name!r} da 0x{entry.da:08x} pa 0x{entry.pa:08x} size 0x{entry.size:x}"
+    return f"type {entry.type} at offset 0x{entry.offset:x}"
