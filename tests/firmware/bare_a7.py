@@ -82,9 +82,16 @@ class BareA7:
         self.uc.hook_add(UC_HOOK_MEM_UNMAPPED, self._unmapped)
         self._abort: tuple[int, int] | None = None
 
-    def run(self, *steps: Sequence[int], magic: int = 0x50455453, version: int = 1, count: int | None = None) -> int:
+    def run(
+        self,
+        *steps: Sequence[int],
+        magic: int = 0x50455453,
+        version: int = 1,
+        count: int | None = None,
+        on_error: int = 0,
+    ) -> int:
         """Run steps (op, flags, args…) until the client waits; returns how many it says are done."""
-        header = struct.pack("<4I48x", magic, version, len(steps) if count is None else count, 0)
+        header = struct.pack("<5I44x", magic, version, len(steps) if count is None else count, 0, on_error)
         body = b"".join(struct.pack("<16I", *step, *[0] * (16 - len(step))) + b"\xff" * 4 + bytes(60) for step in steps)
         self.uc.mem_write(STEPS, header + body)
         self._execute(0xC0000000)

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 from bare_a7 import SHM_ARGUMENT, SHM_BUFFERS, STAGING, BareA7, Registers
-from unicorn import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
+from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 
 SMC, OPEN, INVOKE, CLOSE, READ32, WRITE32, COPY, WAIT32, PUTS, SPIN, CALL, OFF = range(1, 13)
 DONE, TIMED_OUT, FAULTED, UNKNOWN_OP, SMC_ERROR, NOT_REACHED = 0, 1, 2, 3, 4, 0xFFFFFFFF
@@ -277,6 +277,53 @@ def test_wait32_ends_with_the_value_or_after_the_most_reads() -> None:
     assert [(o.status, o.result[0]) for o in machine.outcomes] == [
         (DONE, 0x12345678), (TIMED_OUT, 0x12345678), (TIMED_OUT, 0)
     ]  # fmt: skip
+
+
+ESSENTIAL = 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        (READ32, ESSENTIAL, NOWHERE),
+        (WAIT32, ESSENTIAL, STAGING, 1, 1, 1),
+        (99, ESSENTIAL),
+        (INVOKE, ESSENTIAL, 7, 1, 0, 5),
+        (CLOSE, ESSENTIAL, 7),
+    ],
+)
+def test_after_an_essential_step_that_failed_the_client_goes_on_at_on_error(step: tuple[int, ...]) -> None:
+    machine = BareA7(monitor=Tee(ret=0xFFFF0006))
+    assert machine.run(step, (SPIN, 0, 1), (SPIN, 0, 1), on_error=2) == 2
+    assert [o.status == NOT_REACHED for o in machine.outcomes] == [False, True, False]
+
+
+@pytest.mark.parametrize("step", [(READ32, 0, NOWHERE), (CLOSE, 0, 7), (SMC, ESSENTIAL, 1), (SPIN, ESSENTIAL, 1)])
+def test_a_step_that_is_not_essential_or_did_not_fail_is_followed_by_the_next(step: tuple[int, ...]) -> None:
+    machine = BareA7(monitor=lambda _m, _r: (0xFFFFFFFF, 0xFFFF0006, 0, 0))
+    assert machine.run(step, (SPIN, 0, 1), (SPIN, 0, 1), on_error=2) == 3
+
+
+@pytest.mark.parametrize("on_error", [0, 1, 3, 0xFFFFFFFF])
+def test_on_error_never_leads_backwards_or_out_of_the_list(on_error: int) -> None:
+    machine = BareA7()
+    assert machine.run((SPIN, 0, 1), (99, ESSENTIAL), (SPIN, 0, 1), on_error=on_error) == (3 if on_error < 3 else 2)
+
+
+def test_wait32_spins_between_two_reads() -> None:
+    counts = []
+    for pause in (0, 1000):
+        machine = BareA7()
+        executed = 0
+
+        def count(_uc: object, _address: int, _size: int, _data: object) -> None:
+            nonlocal executed
+            executed += 1
+
+        machine.uc.hook_add(UC_HOOK_CODE, count)
+        machine.run((WAIT32, 0, STAGING, 1, 1, 3, pause))
+        counts.append(executed)
+    assert 3 * 2 * 1000 <= counts[1] - counts[0] < 3 * 2 * 1000 + 50
 
 
 def test_an_unknown_op_is_reported_and_passed_over() -> None:
