@@ -34,7 +34,7 @@ class EngineError(CosimError):
     kind = "engine"
 
 
-class RunTimeout(CosimError):
+class RunTimeout(CosimError):  # noqa: N818 - reads as what it is
     """A run used up its budget of virtual time or instructions (`time_ps`, `instructions`)."""
 
     kind = "timeout"

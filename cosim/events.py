@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import TextIO, TypeVar, Union
+from typing import TextIO, TypeVar
 
 from ta.events import TaEvent
 
@@ -154,7 +154,7 @@ class MonitorBroken(MachineEvent):
     detail: str
 
 
-Payload = Union[TaEvent, MachineEvent]
+Payload = TaEvent | MachineEvent
 P = TypeVar("P", bound=Payload)
 
 

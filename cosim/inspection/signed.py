@@ -92,7 +92,7 @@ def check_signature(scan: ImageScan, key: PublicKey) -> SignatureCheck | None:
     return verify(scan.signed_bytes, scan.signature, scan.sign_type, key)
 
 
-def signature_finding(scan: ImageScan, check: SignatureCheck) -> Iterator[Finding]:
+def signature_finding(scan: ImageScan, check: SignatureCheck | None) -> Iterator[Finding]:
     """The finding for a signature that is not valid."""
     offset = None if scan.header is None else scan.header.sign_offset
     if check is SignatureCheck.WRONG:

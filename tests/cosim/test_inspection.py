@@ -95,7 +95,7 @@ def test_signed_image_shows_header_tlvs_hashes_segments_and_table() -> None:
     inspection = inspect(A, "a.bin", TRUSTED)
 
     assert (inspection.kind, inspection.signature) == (Kind.SIGNED, SignatureCheck.VALID)
-    assert codes(inspection, Severity.ERROR) == []
+    assert codes(inspection) == ["isolated-bank", "isolated-bank"]
     (image,) = inspection.images
     assert [(s.segment.p_paddr, s.banks, s.pa, s.loadable, s.hash_check) for s in image.segments] == [
         (0x00000000, ("RETRAM",), 0x38000000, True, HashCheck.MATCH),
@@ -179,6 +179,26 @@ def test_unusable_elf_is_an_error_with_a_hint(code: str, data: bytes) -> None:
     finding = the(inspect(data, "fw.elf"), code)
 
     assert finding.severity is Severity.ERROR
+
+
+def test_file_without_segments_is_not_blamed_for_its_vectors() -> None:
+    assert "no-vectors" not in codes(inspect(WRONG_ELVES["elf-no-segments"], "fw.o"))
+
+
+def test_overlap_with_a_long_segment_is_found_behind_a_short_one() -> None:
+    long, short, last = Part(0x10000000, bytes(256)), Part(0x10000010, bytes(16)), Part(0x10000080, bytes(16))
+
+    found = [f for f in inspect(build_elf(BOOT, long, short, last), "fw.elf").findings if f.code == "segment-overlap"]
+
+    assert [(f.segment, "segment 1 " in f.message) for f in found] == [(2, True), (3, True)]
+
+
+def test_table_outside_the_file_is_one_finding() -> None:
+    shoff = struct.unpack_from("<I", A_ELF, 32)[0]
+
+    found = codes(inspect(patch(A_ELF, shoff + 3 * 40 + 16, struct.pack("<I", len(A_ELF))), "a.elf"), Severity.ERROR)
+
+    assert found == ["table-outside-file", "table-not-loaded"]
 
 
 def test_segment_of_another_part_says_which_part_it_was_linked_for() -> None:

@@ -142,6 +142,21 @@ def test_broken_image_is_refused_with_code_offset_and_hint(data: bytes, code: st
     assert f"0x{offset:08x}" in str(error)
 
 
+def test_elf_file_in_place_of_a_signed_image_is_told_to_be_signed() -> None:
+    assert "cosim sign" in refusal(BROKEN["an ELF file"][0]).hint
+
+
+def test_file_larger_than_any_firmware_is_not_looked_into() -> None:
+    scan = scan_image(A + bytes(64 << 20))
+
+    assert [p.code for p in scan.problems] == ["file-size"]
+
+
+def test_scan_of_a_broken_file_yields_no_image() -> None:
+    with pytest.raises(ImageError):
+        scan_image(b"").image()
+
+
 def test_unknown_tlv_padding_and_leftover_are_warnings_only() -> None:
     strange = with_tlv(A, build_tlv(0x99, b"x"))
     strange = byte(strange, SIGNTYPE + 9, 0xEE)

@@ -1,7 +1,8 @@
 """The inner loop: run one core to an exact instruction count, and the cores in turns, in plain Python.
 
-A *lane* is what the loop knows of one core. Unicorn tells of every instruction that it is about to execute, except those
-that an IT block skips; the loop counts both kinds, because a skipped instruction retires too (ARMv7-M manual, A7.3.3).
+A *lane* is what the loop knows of one core. Unicorn tells of every instruction that it is about to execute, except
+those that an IT block skips; the loop counts both kinds, because a skipped instruction retires too (ARMv7-M manual,
+A7.3.3).
 `native.py` is the same loop in C; this one is the oracle and needs no compiler. The algorithm:
 
 - `retired` counts completed instructions. An instruction is `busy` between its announcement and its completion.

@@ -1,7 +1,7 @@
 """The System Control Space of the Cortex-M4, and which exception is taken when (ARMv7-M manual, B1.5 and B3.2).
 
-Modelled: the registers of the system control block that concern faults. SysTick, NVIC and MPU registers are not modelled
-yet: they read as zero and are reported once each.
+Modelled: the registers of the system control block that concern faults. SysTick, NVIC and MPU registers are not
+modelled yet: they read as zero and are reported once each.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SCS_REGISTERS = (
             16: "MEMFAULTENA", 17: "BUSFAULTENA", 18: "USGFAULTENA",
         }),
     ),
-    Register("CFSR", 0xD28, fields=tuple(Field(f"bit{n}", n) for n in range(32) if CFSR_BITS >> n & 1), access=Access.W1C),
+    Register("CFSR", 0xD28, fields=bits({n: f"bit{n}" for n in range(32) if CFSR_BITS >> n & 1}), access=Access.W1C),
     Register("HFSR", 0xD2C, fields=bits({1: "VECTTBL", 30: "FORCED", 31: "DEBUGEVT"}), access=Access.W1C),
     Register("MMFAR", 0xD34),
     Register("BFAR", 0xD38),
