@@ -143,7 +143,20 @@ def test_broken_image_is_refused_with_code_offset_and_hint(data: bytes, code: st
 
 
 def test_elf_file_in_place_of_a_signed_image_is_told_to_be_signed() -> None:
-    assert "cosim sign" in refusal(BROKEN["an ELF file"][0]).hint
+    assert "cosim sign FW.elf" in refusal(BROKEN["an ELF file"][0]).hint
+
+
+@pytest.mark.parametrize(
+    ("length", "part"), [(20, "TLV area"), (20 + TLV_LEN, "signature"), (20 + TLV_LEN + 512, "images")]
+)
+def test_truncation_names_the_part_in_which_the_file_ends(length: int, part: str) -> None:
+    (problem,) = [p for p in scan_image(A[:length]).problems if p.code == "truncated"]
+
+    assert problem.field == part
+
+
+def test_image_without_hash_type_is_accepted_as_the_ta_does() -> None:
+    assert parse_image(without_tlv(A, HASHTYPE, 16)).tlvs[-1].name == "HASHTABLE"
 
 
 def test_file_larger_than_any_firmware_is_not_looked_into() -> None:
