@@ -20,7 +20,7 @@ _BOOT_REGISTERS = ("TZCR", "MP_GCR", "MP_GRSTCSETR")
 _MEMORIES = ("retram", "sram1", "sram2", "sram3", "sram4", "sysram", "bkpsram", "ddr")
 _SHOWN_DIGITS = 16
 _LONGEST_RIGHTS = 40
-#: OPTEE_SMC_RETURN_* (optee_smc.h). Not taken from ta.message: the command line must not load the secure world to start.
+#: OPTEE_SMC_RETURN_* (optee_smc.h); not from ta.message, so that a command line starts without the secure world.
 _CALL_RESULTS = {
     0: "OK",
     1: "ETHREAD_LIMIT",
