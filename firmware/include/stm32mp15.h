@@ -44,6 +44,7 @@
 #define SCB_CFSR_IACCVIOL (1u << 0)
 #define SCB_CFSR_IBUSERR (1u << 8)
 #define SCB_CFSR_IMPRECISERR (1u << 10)
+#define SCB_CFSR_BFARVALID (1u << 15)
 
 /* DDR that the TZC-400 keeps for OP-TEE on a board with 512 MiB. */
 #define DDR_SECURE_BASE 0xde000000u

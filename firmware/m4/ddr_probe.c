@@ -50,8 +50,10 @@ static void probe(const char *name, uint32_t (*access)(uint32_t, uint32_t), uint
     } else {
         report_text(": fault, CFSR ");
         report_hex(cosim_fault_cfsr);
-        report_text(" BFAR ");
-        report_hex(cosim_fault_bfar);
+        if (cosim_fault_cfsr & SCB_CFSR_BFARVALID) {
+            report_text(" BFAR ");
+            report_hex(cosim_fault_bfar);
+        }
         report_text(" PC ");
         report_hex(cosim_fault_pc);
     }
