@@ -11,6 +11,7 @@ use) but is written by the secure world only; TZC and the secure monitor's doorb
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -111,10 +112,13 @@ class _Ddr:
             return "CLOSED"
         parts = []
         for master in _MASTERS:
-            for span in self._tzc.spans(master, self._base, 1 << 32):
-                if span.rights:
-                    letters = ("r" if Rights.READ in span.rights else "") + ("w" if Rights.WRITE in span.rights else "")
-                    parts.append(f"{master.value}:0x{span.start:08x}-0x{span.end - 1:08x}:{letters}")
+            spans = self._tzc.spans(master, self._base, 1 << 32)
+            # Neighbours with the same rights by different regions are one answer.
+            for rights, run in itertools.groupby(spans, key=lambda span: span.rights):
+                found = list(run)
+                if rights:
+                    letters = ("r" if Rights.READ in rights else "") + ("w" if Rights.WRITE in rights else "")
+                    parts.append(f"{master.value}:0x{found[0].start:08x}-0x{found[-1].end - 1:08x}:{letters}")
         return " ".join(parts) or "NONE"
 
 
