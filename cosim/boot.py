@@ -11,24 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cosim import client
-from cosim.client import Command, Step, StepResult
+from cosim.client import Command, StepResult
 from cosim.errors import BusFault, ImageError
 from cosim.events import ConsoleLine, CoreStopped, Payload, Record, ResourceTableRead
 from cosim.monitors import Monitors
+from cosim.scripts import kernel_flow
 from cosim.soc import DEFAULT_BUDGET_PS, Soc, SocConfig
 from cosim.verdict import Verdict, judge
 from ta.events import CommandInvoked, CommandReturned, ResourceTableLocated
 from ta.profile import FirewallProfile
 from ta.resource_table import Memory, Resource, ResourceTable, Trace, Vdev, parse_resource_table
 
-#: TAMP_BKP19R, where the firmware reports its state; 2 is "running" (STM32CubeMP1, CoproSync).
-READY_ADDRESS, READY_STATE = 0x5C00A14C, 2
-#: The client looks every 2,000 of its instructions, at most for 20 ms of virtual time.
-READY_PAUSE, READY_READS = 1000, 6500
-#: How long the firmware runs on after it reported: about 100,000 M4 instructions.
-RUN_ON = 150_000
-#: Sessions are numbered from 1, and a boot is alone on its SoC.
-SESSION = 1
 MOST_TRACE = 0x10000
 
 
@@ -41,23 +34,6 @@ class BootReport:
     table: ResourceTable | None
     ready: bool
     soc: Soc
-
-
-def kernel_flow(address: int, size: int, run_on: int = RUN_ON) -> tuple[list[Step], int]:
-    """The whole flow for an image in normal-world memory, and the index of the step that follows a failure."""
-    opening = [
-        client.essential(client.open_session()),
-        client.essential(client.load(SESSION, address, size)),
-        client.essential(client.get_rsc_table(SESSION)),
-        client.essential(client.load(SESSION, address, size)),
-        client.essential(client.get_rsc_table(SESSION)),
-        client.essential(client.command(SESSION, Command.START_FW)),
-        client.wait32(READY_ADDRESS, 0xFFFFFFFF, READY_STATE, READY_READS, READY_PAUSE),
-        client.spin(run_on),
-        client.essential(client.command(SESSION, Command.STOP_FW)),
-    ]
-    closing = [client.command(SESSION, Command.RELEASE_FW), client.close_session(SESSION), client.power_off()]
-    return [*opening, *closing], len(opening)
 
 
 def boot(
@@ -79,10 +55,9 @@ def boot(
     monitors = Monitors(soc.log, soc.debug_read, isolated=soc.config.firewall is FirewallProfile.ISOLATED)
     watch = _TableWatch(soc)
     soc.log.listen(watch.feed)
-    steps, on_error = kernel_flow(soc.stage(image), len(image))
-    results: tuple[StepResult, ...] = ()
+    script = kernel_flow(soc.stage(image), len(image))
     try:
-        results = soc.run_script(steps, on_error=on_error, budget_ps=budget_ps)
+        results = soc.run_script(script.steps, on_error=script.on_error, budget_ps=budget_ps)
     finally:
         soc.flush_consoles()
     waited = next((r for r in results if r.step.op is client.Op.WAIT32), None)
