@@ -7,7 +7,7 @@ straight to RELEASE, as rproc_fw_boot does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cosim import client
@@ -15,7 +15,7 @@ from cosim.client import Command, StepResult
 from cosim.errors import BusFault, ImageError
 from cosim.events import ConsoleLine, CoreStopped, Payload, Record, ResourceTableRead
 from cosim.monitors import Monitors
-from cosim.scripts import kernel_flow
+from cosim.scripts import Script, kernel_flow
 from cosim.soc import DEFAULT_BUDGET_PS, Soc, SocConfig
 from cosim.verdict import Verdict, judge
 from ta.events import CommandInvoked, CommandReturned, ResourceTableLocated
@@ -23,6 +23,7 @@ from ta.profile import FirewallProfile
 from ta.resource_table import Memory, Resource, ResourceTable, Trace, Vdev, parse_resource_table
 
 MOST_TRACE = 0x10000
+_PAGE = 0x1000
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ def boot(
     image: bytes,
     config: SocConfig | None = None,
     *,
+    script: Callable[..., Script] = kernel_flow,
+    others: Sequence[bytes] = (),
     listen: Callable[[Record], None] | None = None,
     budget_ps: int = DEFAULT_BUDGET_PS,
 ) -> BootReport:
     """Boot the signed `image` on a fresh SoC; `listen` is told every event as it happens.
 
-    Raises `ImageError` for an image larger than the client can hand over.
+    `script` makes the normal world's steps; it is called with address and size of the image, then of each of `others`,
+    which are put into the staging area behind it. Raises `ImageError` for images that do not fit there and `RunTimeout`
+    when the script does not end within `budget_ps` of virtual time.
     """
     soc = Soc(config)
     if listen is not None:
@@ -55,14 +60,23 @@ def boot(
     monitors = Monitors(soc.log, soc.debug_read, isolated=soc.config.firewall is FirewallProfile.ISOLATED)
     watch = _TableWatch(soc)
     soc.log.listen(watch.feed)
-    script = kernel_flow(soc.stage(image), len(image))
+    steps = script(*_stage(soc, [image, *others]))
     try:
-        results = soc.run_script(script.steps, on_error=script.on_error, budget_ps=budget_ps)
+        results = soc.run_script(steps.steps, on_error=steps.on_error, budget_ps=budget_ps)
     finally:
         soc.flush_consoles()
     waited = next((r for r in results if r.step.op is client.Op.WAIT32), None)
     ready = waited is not None and waited.status is client.StepStatus.DONE
     return BootReport(judge(soc.log, monitors.results()), results, watch.table, ready, soc)
+
+
+def _stage(soc: Soc, images: Sequence[bytes]) -> list[int]:
+    """Put the images into the staging area, page by page; address and size of each."""
+    places, offset = [], 0
+    for image in images:
+        places += [soc.stage(image, offset), len(image)]
+        offset += -(-len(image) // _PAGE) * _PAGE
+    return places
 
 
 class _TableWatch:

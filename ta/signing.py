@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
-from ta.errors import ImageError
+from ta.errors import ImageError, KeyFileError
 from ta.image_elf import read_elf
 from ta.image_format import (
     FIRST_PLATFORM_TLV,
@@ -173,6 +173,13 @@ def _signature_size(key: PrivateKey) -> int:
 
 def _sign(message: bytes, key: PrivateKey) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(message, padding.PKCS1v15(), _SHA256)
+        try:
+            signature = key.sign(message, padding.PKCS1v15(), _SHA256)
+            key.public_key().verify(signature, message, padding.PKCS1v15(), _SHA256)
+        except (InvalidSignature, ValueError):
+            raise KeyFileError(
+                "the RSA key is damaged: its signatures do not verify", hint="Make a new one with `cosim keygen`."
+            ) from None
+        return signature
     r, s = utils.decode_dss_signature(key.sign(message, ec.ECDSA(_SHA256)))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")

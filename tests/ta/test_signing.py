@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ta.errors import ImageError, KeyFileError
 from ta.image import SignedImage, SignType, parse_image
@@ -150,3 +151,15 @@ def test_signer_refuses_a_key_size_that_the_format_does_not_know() -> None:
 
     with pytest.raises(KeyFileError):
         sign_images([A_ELF], ec.generate_private_key(ec.SECP384R1()))
+
+
+def test_damaged_rsa_key_is_refused_instead_of_signing_garbage() -> None:
+    numbers = load_private_key(VECTORS / "keys" / "trusted2048.pem").private_numbers()
+    assert isinstance(numbers, rsa.RSAPrivateNumbers)
+    damaged = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d, numbers.dmp1 ^ 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    )
+    key = damaged.private_key(unsafe_skip_rsa_key_validation=True)
+
+    with pytest.raises(KeyFileError, match="damaged"):
+        sign_images([A_ELF], key)

@@ -89,6 +89,7 @@ class Core(ABC):
         self.waiting = False
         self._loop = loop
         self._pieces: list[_Piece] = []
+        self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
         uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
         uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
         uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
@@ -151,12 +152,10 @@ class Core(ABC):
     # -- memory ------------------------------------------------------------------------------------------------
 
     def map_all(self) -> None:
-        """Build the whole view anew."""
-        for piece in self._pieces:
-            self.uc.mem_unmap(piece.base, piece.size)
-        self._pieces.clear()
+        """Build the view for the first time."""
         for window in self._windows():
             if isinstance(window.target, MemoryBank):
+                self._grants[window.target.name] = self._ask_grants(window.target)
                 self._map_bank(window, window.target)
         for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
             self._map_mmio(base, size, None)
@@ -165,10 +164,16 @@ class Core(ABC):
         self._publish_code()
 
     def remap(self, target: str) -> None:
-        """Map the windows of one bank anew after the firewall's answer for it changed."""
+        """Map the windows of one bank anew if the firewall's answer to this core changed."""
         windows = [w for w in self._windows() if isinstance(w.target, MemoryBank) and w.target.name == target]
         if not windows:
             return
+        bank = windows[0].target
+        assert isinstance(bank, MemoryBank)
+        grants = self._ask_grants(bank)
+        if grants == self._grants[target]:
+            return
+        self._grants[target] = grants
         kept = []
         for piece in self._pieces:
             if piece.window in windows:
@@ -177,8 +182,7 @@ class Core(ABC):
                 kept.append(piece)
         self._pieces = kept
         for window in windows:
-            assert isinstance(window.target, MemoryBank)
-            self._map_bank(window, window.target)
+            self._map_bank(window, bank)
         self._publish_code()
 
     def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
@@ -196,16 +200,20 @@ class Core(ABC):
     def _windows(self) -> Iterable[Window]:
         return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
 
+    def _ask_grants(self, bank: MemoryBank) -> tuple[tuple[int, int, Rights], ...]:
+        grants = self.machine.firewall.grants(self.initiator, bank.name, bank.size)
+        return tuple((grant.offset, grant.size, grant.rights) for grant in grants)
+
     def _map_bank(self, window: Window, bank: MemoryBank) -> None:
         home = self.machine.homes.get(bank.name) == self.name
-        for grant in self.machine.firewall.grants(self.initiator, bank.name, bank.size):
-            first = max(grant.offset, window.offset)
-            last = min(grant.offset + grant.size, window.offset + window.size)
+        for offset, size, rights in self._grants[bank.name]:
+            first = max(offset, window.offset)
+            last = min(offset + size, window.offset + window.size)
             if first >= last:
                 continue
             base = window.address + first - window.offset
-            if Rights.READ | Rights.FETCH in grant.rights:
-                permissions = UC_PROT_ALL if home and Rights.WRITE in grant.rights else UC_PROT_READ | UC_PROT_EXEC
+            if Rights.READ | Rights.FETCH in rights:
+                permissions = UC_PROT_ALL if home and Rights.WRITE in rights else UC_PROT_READ | UC_PROT_EXEC
                 self.uc.mem_map_ptr(base, last - first, permissions, bank.host_address + first)
                 self._pieces.append(_Piece(base, last - first, window))
             else:
@@ -298,13 +306,12 @@ class Core(ABC):
         return self.uc.context_save(), self.state, tuple(getattr(self.lane, f) for f in _SAVED)
 
     def load(self, state: Any) -> None:
-        """Restore what `save` returned, rebuild the view and drop all translations."""
+        """Restore what `save` returned and drop all translations; the view follows the firewall as always."""
         context, core_state, counters = state
         self.uc.context_restore(context)
         for field, value in zip(_SAVED, counters, strict=True):
             setattr(self.lane, field, value)
         self.set_state(core_state)
-        self.map_all()
         self.uc.ctl_flush_tb()
 
 

@@ -57,9 +57,9 @@ class UnicornEngine:
         self._fresh: set[str] = set()
         self._dirty: set[str] = set()
         self._reason: StopReason | None = None
+        self._mapped = False
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
-            core.map_all()
         machine.firewall.listen(self._on_firewall_change)
         machine.bus.listen_writes(self._on_host_write)
         machine.log.clock = self.stamp
@@ -163,7 +163,7 @@ class UnicornEngine:
     def load(self, state: Any) -> None:
         """See `Engine.load`."""
         self._horizon_ps, fresh, cores = state
-        self._fresh, self._dirty = set(fresh), set()
+        self._fresh = set(fresh)
         for core, saved in zip(self._order, cores, strict=True):
             core.load(saved)
             core.lane.runnable &= core.name not in self._fresh
@@ -183,6 +183,12 @@ class UnicornEngine:
 
     def _prepare(self) -> None:
         """Bring the cores' views up to date, and see fresh cores through their first instruction."""
+        if not self._mapped:
+            # Not before the secure boot has programmed the firewall: mapping 512 MiB of DDR anew takes 0.2 s.
+            self._mapped = True
+            self._dirty.clear()
+            for core in self._order:
+                core.map_all()
         for target in sorted(self._dirty):
             for core in self._order:
                 core.remap(target)
