@@ -69,6 +69,25 @@ def test_upstream_image_verifies_with_its_key_only(vector: dict[str, Any]) -> No
     assert check_signature(image, stranger) in (SignatureCheck.WRONG, SignatureCheck.OTHER_KEY_KIND)
 
 
+@pytest.mark.parametrize(
+    ("image", "key"), [("a", "ecc256"), ("a", "trusted2048"), ("a_rsa2048", "trusted4096"), ("a_ecc", "trusted2048")]
+)
+def test_key_of_another_kind_or_size_is_told_apart_from_a_wrong_signature(image: str, key: str) -> None:
+    parsed = parse_image((VECTORS / "images" / f"{image}.bin").read_bytes())
+
+    public = load_public_key(VECTORS / "keys" / f"{key}.pub.pem")
+
+    assert check_signature(parsed, public) is SignatureCheck.OTHER_KEY_KIND
+
+
+def test_ecdsa_signature_of_zeros_is_wrong() -> None:
+    signed = (VECTORS / "images" / "a_ecc.bin").read_bytes()
+    at = parse_image(signed).header.sign_offset
+    zeros = parse_image(signed[:at] + bytes(64) + signed[at + 64 :])
+
+    assert check_signature(zeros, load_public_key(VECTORS / "keys" / "ecc256.pub.pem")) is SignatureCheck.WRONG
+
+
 def test_any_flipped_byte_of_header_tlvs_or_signature_breaks_the_signature() -> None:
     image = parse_image((VECTORS / "images" / "a_rsa2048.bin").read_bytes())
     key = load_public_key(VECTORS / "keys" / "trusted2048.pub.pem")
@@ -136,6 +155,21 @@ def test_signer_refuses_no_image_and_too_many() -> None:
         assert caught.value.fields["field"] == "NUM_IMG"
 
 
+def test_signer_refuses_more_than_a_reader_would_take() -> None:
+    key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
+    large = A_ELF + bytes((13 << 20) - len(A_ELF))
+
+    with pytest.raises(ImageError) as images:
+        sign_images([large] * 5, key)
+    with pytest.raises(ImageError) as area:
+        sign_images([A_ELF], key, key_info=bytes(1 << 20))
+    with pytest.raises(ImageError) as tlvs:
+        sign_images([A_ELF], key, platform_tlvs=[(0x10000 + n, b"") for n in range(513)])
+
+    fields = [caught.value.fields["field"] for caught in (images, area, tlvs)]
+    assert fields == ["img_len", "tlv_len", "platform TLV"]
+
+
 def test_signer_names_the_image_that_is_no_elf() -> None:
     key = load_private_key(VECTORS / "keys" / "trusted2048.pem")
 
@@ -157,7 +191,7 @@ def test_damaged_rsa_key_is_refused_instead_of_signing_garbage() -> None:
     numbers = load_private_key(VECTORS / "keys" / "trusted2048.pem").private_numbers()
     assert isinstance(numbers, rsa.RSAPrivateNumbers)
     damaged = rsa.RSAPrivateNumbers(
-        numbers.p, numbers.q, numbers.d, numbers.dmp1 ^ 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+        numbers.p, numbers.q, numbers.d ^ 2, numbers.dmp1 ^ 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
     )
     key = damaged.private_key(unsafe_skip_rsa_key_validation=True)
 
