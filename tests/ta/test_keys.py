@@ -56,7 +56,13 @@ def test_existing_file_is_never_overwritten(there: str, tmp_path: Path) -> None:
     assert there != "file" or path.read_text() == "precious"
 
 
-def test_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(28, "No space left on device"), KeyFileError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_failed_write_leaves_no_file(
+    error: BaseException, raised: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class FullDisk:
         def __init__(self, descriptor: int, _mode: str) -> None:
             self.descriptor = descriptor
@@ -69,10 +75,10 @@ def test_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         def write(self, data: bytes) -> None:
             os.write(self.descriptor, data[:10])
-            raise OSError(28, "No space left on device")
+            raise error
 
     monkeypatch.setattr(keys.os, "fdopen", FullDisk)
-    with pytest.raises(KeyFileError, match="No space left"):
+    with pytest.raises(raised):
         write_key(tmp_path / "key.pem", generate("ecdsa-p256"))
 
     assert list(tmp_path.iterdir()) == []
@@ -139,6 +145,22 @@ def test_unusable_public_key_file_is_refused_with_a_hint(content: bytes, tmp_pat
         load_public_key(tmp_path / "key.pem")
 
     assert caught.value.hint
+
+
+def test_public_key_where_a_private_one_is_needed_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(UNUSABLE["public"])
+
+    with pytest.raises(KeyFileError) as caught:
+        load_private_key(tmp_path / "key.pem")
+
+    assert "private" in caught.value.hint
+
+
+def test_file_that_is_no_pem_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(b"hello")
+
+    with pytest.raises(KeyFileError, match="no key in PEM form"):
+        load_public_key(tmp_path / "key.pem")
 
 
 def test_public_key_that_is_damaged_or_of_another_kind_is_refused(tmp_path: Path) -> None:
