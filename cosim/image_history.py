@@ -108,7 +108,6 @@ class ImageHistory:
         self.given_up_ranges: tuple[LoadedRange, ...] = ()
         self._attempt: list[LoadedRange] | None = None
         self._copied: list[LoadedRange] = []
-        self._processor = M4_PROCESSOR_ID
 
     def in_table(self, pa: int, size: int) -> bool:
         """Whether a range lies in the reported resource table, which the normal world fills in before START."""
@@ -164,7 +163,6 @@ class ImageHistory:
         self._copied.append(part)
 
     def _invoked(self, payload: CommandInvoked) -> None:
-        self._processor = payload.processor_id
         if payload.processor_id != M4_PROCESSOR_ID:
             return
         command = command_of(payload)
@@ -173,8 +171,6 @@ class ImageHistory:
             self._attempt = []
 
     def _returned(self, payload: CommandReturned) -> None:
-        if self._processor != M4_PROCESSOR_ID:
-            return
         command = command_of(payload)
         if command is Command.LOAD and payload.result != 0 and payload.state not in _IMAGE_IN_PLACE:
             self._give_up("the refused LOAD_FW")
@@ -194,4 +190,3 @@ class ImageHistory:
         self.given_up_ranges = tuple(part for part in parts if part.size)
         self.authenticated = False
         self.segments = ()
-        self.table = None

@@ -209,8 +209,7 @@ class LoadedImageUntouched(Monitor):
         watched = tuple(r for r in ranges if bank_of(r.pa) in ISOLATED_BANKS and not self.image.in_table(r.pa, r.size))
         for part in watched:
             data = self._read(part.pa, part.size)
-            filled = any(data[part.filesz :]) and when == "at START"
-            if hashlib.sha256(data[: part.filesz]).hexdigest() != part.sha256 or filled:
+            if hashlib.sha256(data[: part.filesz]).hexdigest() != part.sha256 or any(data[part.filesz :]):
                 self._break(record, f"{part} differs {when} from what was authenticated: someone wrote to it since")
         if watched:
             self._compared[when] = len(watched)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cosim.cli import run
+from cosim.cli._output import write_atomically
+from cosim.errors import UsageError
 from cosim.resources import firmware_file, key_file
 
 DEMO = firmware_file("demo_m4.elf")
@@ -152,6 +155,28 @@ def test_doctor_returns_1_when_a_required_part_is_missing(
     out = capsys.readouterr().out
     assert "MISSING" in out
     assert "not ready" in out
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, OSError])
+def test_an_output_that_fails_halfway_leaves_the_old_file_and_nothing_else(
+    failure: type[BaseException], tmp_path: Path
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        raise failure
+
+    (tmp_path / "out").write_bytes(b"old")
+    with pytest.raises(UsageError if failure is OSError else failure):
+        write_atomically(tmp_path / "out", chunks())
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"old"
+
+
+def test_a_folder_cannot_be_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sign", str(DEMO), "--key", str(KEY), "--out", str(tmp_path)]) == 2
+    assert "is a directory" in one_error_line(capsys)
+    with pytest.raises(UsageError, match="irectory"):
+        write_atomically(tmp_path, [b"data"])
 
 
 def test_outputs_get_the_usual_rights_of_a_new_file(tmp_path: Path) -> None:

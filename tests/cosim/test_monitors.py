@@ -165,6 +165,35 @@ def test_a_first_instruction_after_load_but_without_start_breaks() -> None:
     assert bench.result("no-run-before-authentication").detail.endswith("the TA did not start it")
 
 
+def test_an_instruction_without_any_image_is_told_from_one_without_start() -> None:
+    bench = Bench()
+    bench.first_instruction()
+    assert "no authenticated image" in bench.result("no-run-before-authentication").detail
+
+
+def test_each_break_is_reported_once_although_the_report_is_itself_a_record_of_the_core() -> None:
+    bench = Bench()
+    bench.say(FirstInstruction("m4", 0), core="m4", instructions=5)
+    assert bench.reported() == ["no-run-before-authentication"] * 2
+
+
+def test_a_run_after_the_memories_were_wiped_breaks() -> None:
+    bench = Bench()
+    bench.load()
+    bench.say(MemoryWiped("retram", CODE_PA, 0x10000, ""))
+    bench.release_core()
+    assert bench.result("no-run-before-authentication").held is False
+
+
+def test_a_core_that_fell_back_into_hold_boot_needs_a_new_start() -> None:
+    bench = Bench()
+    bench.load()
+    bench.start()
+    bench.say(CoreHeld("m4", 100))
+    bench.first_instruction()
+    assert "the TA did not start it" in bench.result("no-run-before-authentication").detail
+
+
 def test_a_second_run_after_stop_without_a_new_load_breaks() -> None:
     bench = Bench()
     bench.load()
@@ -271,6 +300,12 @@ def test_a_bank_opened_while_it_holds_the_image_breaks_under_isolated_only(attri
         assert bench.result("image-untouched").held is (False if isolated else None)
 
 
+def test_a_bank_may_be_open_while_it_holds_no_image() -> None:
+    bench = Bench()
+    bench.say(FirewallChanged("sram2", "S_RW", "NS_RW"))
+    assert bench.result("image-untouched").held is None
+
+
 def test_an_image_authenticated_in_open_memory_breaks_under_isolated() -> None:
     bench = Bench()
     bench.command(
@@ -372,6 +407,22 @@ def test_a_refused_segment_that_was_copied_to_retram_is_looked_for_at_its_a7_add
     bench.write(CODE_PA, CODE)
     bench.command(1, SegmentRefused(0, 0, 0, 64, 64, "hash", sha(b"signed"), sha(CODE)), result=SECURITY)
     assert bench.result("nothing-left").held is False
+
+
+def test_a_segment_that_was_refused_before_it_was_copied_is_not_looked_for() -> None:
+    bench = Bench()
+    bench.write(DATA_PA, DATA)
+    bench.command(1, SegmentRefused(0, 0, DATA_PA, 32, 32, "sizes differ", "", ""), result=BAD_PARAMETERS)
+    assert bench.result("nothing-left").held is True
+
+
+def test_what_others_write_after_a_release_is_not_the_image() -> None:
+    bench = Bench(isolated=False)
+    bench.load()
+    bench.wipe()
+    bench.write(CODE_PA, b"\xee")
+    bench.command(6)
+    assert bench.result("nothing-left").detail == "nothing had been copied before RELEASE_FW"
 
 
 def test_a_ta_that_dies_while_loading_leaves_segments_that_are_seen() -> None:

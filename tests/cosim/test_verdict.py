@@ -84,6 +84,25 @@ def test_a_good_image_after_a_refused_one_is_booted() -> None:
     assert verdict.segment is None
 
 
+def test_a_refusal_after_a_good_load_is_the_cause_and_the_earlier_one_is_not() -> None:
+    start = CommandReturned(1, 2, "START_FW", 0xFFFF0007, "TEE_ERROR_BAD_STATE", 4, "busy", "LOADED")
+    verdict = judge(log_of(*REFUSED, *LOADED, start), [])
+    assert verdict.refusal is not None
+    assert verdict.refusal.request == "START_FW"
+    assert verdict.segment is None
+
+
+def test_segments_of_an_earlier_load_are_not_counted() -> None:
+    other = SegmentLoaded(0, 0, 0, 0x38000000, 99, 99, "old")
+    verdict = judge(log_of(other, *REFUSED, *LOADED, *STARTED), [])
+    assert verdict.segments == (LOADED[0],)
+
+
+def test_a_refused_stop_is_not_why_an_image_did_not_start() -> None:
+    stop = CommandReturned(1, 3, "STOP_FW", 0xFFFF0007, "TEE_ERROR_BAD_STATE", 4, "not started", "LOADED")
+    assert judge(log_of(*LOADED, stop), []).outcome is Outcome.NOT_STARTED
+
+
 def test_a_refused_stop_after_the_boot_does_not_unmake_it() -> None:
     stop = CommandReturned(1, 6, "RELEASE_FW", 0xFFFF0007, "TEE_ERROR_BAD_STATE", 4, "started", "STARTED")
     assert judge(log_of(*LOADED, *STARTED, stop), []).outcome is Outcome.BOOTED
