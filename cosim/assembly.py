@@ -39,6 +39,8 @@ KNOWN_TYPES = (*CORE_TYPES, MEMORY_TYPE, USART_TYPE, GIC_TYPE, PYTHON_TYPE)
 M4_MEMORIES = ("retram", "sram1", "sram2", "sram3", "sram4")
 
 SmcHandler = Callable[[tuple[int, ...]], tuple[int, int, int, int]]
+#: Makes the memory of a name and a size in bytes.
+BankMaker = Callable[[str, int], MemoryBank]
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,11 @@ def core_name(platform: Platform, type_name: str) -> str:
     return entries[0].name
 
 
-def build_parts(platform: Platform, log: EventLog, boot: BootControl, smc: SmcHandler) -> Parts:
+def build_parts(
+    platform: Platform, log: EventLog, boot: BootControl, smc: SmcHandler, make_bank: BankMaker = MemoryBank
+) -> Parts:
     """Make memories, blocks and windows. Raises `PlatformError` for a block without model or a missing block."""
-    banks = {entry.name: MemoryBank(entry.name, _size(entry)) for entry in platform.of_type(MEMORY_TYPE)}
+    banks = {entry.name: make_bank(entry.name, _size(entry)) for entry in platform.of_type(MEMORY_TYPE)}
     base = _Bases(platform)
     rcc = Rcc(base["rcc"], log, boot)
     pwr = Pwr(base["pwr"], log, lambda: rcc.tzen)

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -18,10 +19,11 @@ from cosim.access import Deny, Initiator
 from cosim.assembly import A7_TYPE, M4_MEMORIES, M4_TYPE, build_parts, core_name, read_platform
 from cosim.bus import Bus
 from cosim.client import Step, StepResult
-from cosim.engine import CoreState, CoreView, Machine, StopReason, create_engine
+from cosim.engine import CoreState, CoreView, Engine, Machine, StopReason, create_engine
 from cosim.errors import ImageError, RunTimeout
 from cosim.events import EventLog
 from cosim.firewall import Firewall
+from cosim.memory import MemoryBank
 from cosim.peripherals.rcc import ResetCause
 from cosim.peripherals.usart import Stm32Usart
 from cosim.resources import firmware_file, key_file, platform_file
@@ -36,12 +38,24 @@ CLIENT = "a7_client.elf"
 DEFAULT_BUDGET_PS = 2 * 10**12
 
 
+class Host(Protocol):
+    """A simulator in another process that has the cores and the memories; it serves one SoC."""
+
+    def bank(self, name: str, size: int) -> MemoryBank:
+        """The memory `name` of that simulator."""
+        ...
+
+    def engine(self, machine: Machine) -> Engine:
+        """Its cores, executing on `machine`."""
+        ...
+
+
 @dataclass(frozen=True)
 class SocConfig:
     """What kind of SoC to build. `public_key` None stands for the project's test key.
 
     `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
-    python).
+    python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count.
     """
 
     platform: Path | None = None
@@ -52,6 +66,7 @@ class SocConfig:
     public_key: PublicKey | None = None
     quantum: int = 1000
     loop: str = "auto"
+    host: Host | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,8 @@ class Soc:
         self.config = config = config or SocConfig()
         self.log = EventLog()
         self.platform = read_platform(config.platform or platform_file(DEFAULT_PLATFORM))
-        parts = build_parts(self.platform, self.log, _M4Boot(self), self._smc)
+        host = config.host
+        parts = build_parts(self.platform, self.log, _M4Boot(self), self._smc, host.bank if host else MemoryBank)
         self.banks, self.blocks, self.rcc = parts.banks, parts.blocks, parts.rcc
         self.firewall = Firewall(parts.etzpc, parts.tzc, self.log)
         self.bus = Bus(parts.windows, self.firewall, self.log, config.deny)
@@ -98,7 +114,7 @@ class Soc:
             homes={name: self._m4 if name in M4_MEMORIES else self._a7 for name in self.banks},
             quantum=config.quantum,
         )
-        self.engine = create_engine(config.engine, machine, config.loop)
+        self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self.secure_world.boot()
         self._client_entry = self.load_elf(firmware_file(CLIENT).read_bytes())
 
