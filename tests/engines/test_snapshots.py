@@ -1,0 +1,93 @@
+"""Snapshot and restore of the whole SoC: cores, memories, blocks, secure world and log."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from cosim import client
+from cosim.client import Command, StepStatus
+from cosim.engine import CoreState
+from cosim.errors import CosimError
+from cosim.events import EventLog, ForeignWrite
+from cosim.resources import firmware_file
+from cosim.scripts import SESSION, Script, kernel_flow
+from cosim.soc import Soc, SocConfig
+from cosim.testing import Signer
+from ta.profile import FirewallProfile
+
+
+def jsonl(log: EventLog) -> str:
+    """The whole log as it would be written to a file."""
+    stream = io.StringIO()
+    log.write_jsonl(stream)
+    return stream.getvalue()
+
+
+def flow_of(soc: Soc, signer: Signer) -> Script:
+    """The kernel's flow for the demo, staged on `soc`."""
+    image = signer.sign(firmware_file("demo_m4.elf"))
+    return kernel_flow(soc.stage(image), len(image))
+
+
+def test_restored_soc_replays_the_rest_byte_for_byte(soc: Soc, signer: Signer) -> None:
+    script = flow_of(soc, signer)
+    soc.run_script(script.steps[:7])
+    snapshot = soc.snapshot()
+    soc.run_script(script.steps[7:])
+    first = jsonl(soc.log)
+
+    soc.restore(snapshot)
+    assert soc.m4.state is CoreState.RUNNING
+    soc.run_script(script.steps[7:])
+
+    assert jsonl(soc.log) == first
+
+
+def test_restore_undoes_memories_firewall_and_state_of_the_ta(soc: Soc, signer: Signer) -> None:
+    script = flow_of(soc, signer)
+    soc.run_script(script.steps[:5])
+    snapshot, loaded = soc.snapshot(), soc.debug_read(0x10000000, 0x1000)
+    assert any(loaded)
+
+    soc.run_script(script.steps[5:])
+    assert not any(soc.debug_read(0x10000000, 0x1000))
+    assert soc.firewall.attribute("sram1") == "S_RW"
+    soc.restore(snapshot)
+
+    assert soc.debug_read(0x10000000, 0x1000) == loaded
+    assert soc.m4.state is CoreState.HELD
+    assert soc.m4.retired == 0
+    started = soc.run_step(client.command(SESSION, Command.START_FW))
+    assert started.ok
+    assert soc.firewall.attribute("sram1") == "MCU_ISOLATION"
+    soc.run(budget_ps=10**9)
+    assert soc.m4.retired > 100_000
+
+
+def test_code_changed_after_the_snapshot_runs_as_it_was_at_the_snapshot(signer: Signer) -> None:
+    soc = Soc(SocConfig(firewall=FirewallProfile.OPEN))
+    script = flow_of(soc, signer)
+    soc.run_script(script.steps[:7])
+    snapshot = soc.snapshot()
+    for address in range(0x10000000, 0x10000800, 4):
+        assert soc.run_step(client.write32(address, 0xDE00DE00)).status is StepStatus.DONE
+    assert len(soc.log.of(ForeignWrite)) == 0x200
+    soc.run(budget_ps=10**9)
+    assert soc.m4.state is not CoreState.RUNNING or soc.m4.pc < 0x10000000
+
+    soc.restore(snapshot)
+    before = soc.m4.retired
+    soc.run(budget_ps=10**9)
+
+    assert soc.m4.state is CoreState.RUNNING
+    assert soc.m4.retired > before + 100_000
+
+
+def test_snapshot_of_another_kind_of_soc_is_refused(soc: Soc) -> None:
+    smaller = soc.snapshot()
+    broken = type(smaller)(smaller.engine, smaller.banks[::-1], smaller.blocks, smaller.secure_world, smaller.records)
+
+    with pytest.raises(CosimError, match="snapshot"):
+        soc.restore(broken)
