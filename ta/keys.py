@@ -23,9 +23,6 @@ from ta.errors import KeyFileError
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
-#: The key that signs the demo firmware. It is public, so it protects nothing: for tests and demonstrations only.
-TEST_KEY_PATH = Path(__file__).resolve().parent.parent / "firmware" / "keys" / "test-rsa4096.pem"
-
 #: A PEM file of the largest supported key has 3.3 kB. More is not read: checking a giant modulus takes minutes.
 MAX_KEY_FILE_SIZE = 8192
 

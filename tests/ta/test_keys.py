@@ -21,6 +21,7 @@ from ta.errors import KeyFileError
 from ta.keys import KeyType, generate, key_type_of, load_private_key, load_public_key, write_key
 
 KEYS = Path(__file__).parent.parent / "vectors" / "keys"
+TEST_KEY = Path(__file__).parent.parent.parent / "firmware" / "keys" / "test-rsa4096.pem"
 
 
 @pytest.mark.parametrize("kind", [k.value for k in KeyType])
@@ -104,7 +105,7 @@ def test_keys_of_the_vectors_are_recognised() -> None:
 
 
 def test_shipped_test_key_is_an_rsa_4096_key() -> None:
-    assert key_type_of(load_private_key(keys.TEST_KEY_PATH)) is KeyType.RSA4096
+    assert key_type_of(load_private_key(TEST_KEY)) is KeyType.RSA4096
 
 
 def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
