@@ -14,12 +14,12 @@ from typing import NoReturn
 
 import click
 
-from cosim.cli._output import error_line
+from cosim.cli._output import INTERRUPTED, error_line
 from cosim.errors import CosimError, RunTimeout
 
 #: In the order of `cosim --help`; each is the module and the function of that name in `cosim.cli`.
 COMMANDS = ("keygen", "sign", "inspect", "boot", "doctor")
-FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+FAILED, USAGE, PIPE_CLOSED = 1, 2, 141
 
 
 class _Cosim(click.Group):

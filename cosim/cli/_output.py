@@ -18,6 +18,8 @@ from cosim.timeline import Style, printable
 
 #: No image can be larger: the staging area of the normal world has 16 MiB.
 MOST_INPUT = 16 * 1024 * 1024
+#: Exit code after Ctrl-C, as shells count it.
+INTERRUPTED = 130
 
 _COLOURS: Mapping[Style, Mapping[str, object]] = {
     Style.SMC: {"fg": "cyan"},
@@ -42,14 +44,19 @@ def paint(text: str, style: Style, stream: IO[str]) -> str:
     return click.style(text, **_COLOURS[style])  # type: ignore[arg-type]
 
 
+def _safe(text: str) -> str:
+    """`text` without anything that drives a terminal; file names and firmware may try."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def log(text: str, style: Style = Style.PLAIN) -> None:
-    """One line on stderr."""
-    click.echo(paint(text, style, sys.stderr), err=True, color=coloured(sys.stderr))
+    """Text on stderr."""
+    click.echo(paint(_safe(text), style, sys.stderr), err=True, color=coloured(sys.stderr))
 
 
 def out(text: str, style: Style = Style.PLAIN) -> None:
-    """One line of data on stdout."""
-    click.echo(paint(text, style, sys.stdout), color=coloured(sys.stdout))
+    """Data on stdout."""
+    click.echo(paint(_safe(text), style, sys.stdout), color=coloured(sys.stdout))
 
 
 def out_json(value: object) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cosim.cli._output import about, check_writable, log, out, out_json, read_input, write_atomically
+from cosim.cli._output import INTERRUPTED, about, check_writable, log, out, out_json, read_input, write_atomically
 from cosim.errors import UsageError
 from cosim.options import BOOT_OPTIONS, soc_config
-from cosim.timeline import Style, describe, printable
+from cosim.timeline import Style, describe
 
 if TYPE_CHECKING:
     from cosim.boot import BootReport
@@ -60,13 +65,16 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
         if not as_json and line.style is not Style.DETAIL:
             log(str(line), line.style)
 
+    def save() -> None:
+        if events is not None:
+            write_atomically(events, (record.as_json().encode() + b"\n" for record in records))
+
     try:
-        with about(path):
+        with about(path), _interruptible(save):
             report = run_boot(image, config, listen=listen)
     finally:
         # Whatever ended the run, what happened until then is what the user wants to see.
-        if events is not None:
-            write_atomically(events, (record.as_json().encode() + b"\n" for record in records))
+        save()
     verdict = report.verdict
     if as_json:
         entries = [_entry(entry) for entry in (report.table.entries if report.table else ())]
@@ -75,8 +83,25 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
     else:
         _show(report)
         if verdict.refusal is not None:
-            log(f"`cosim inspect {printable(str(path))}` shows what is in the file and what is wrong with it")
+            log(f"`cosim inspect {path}` shows what is in the file and what is wrong with it")
     return verdict.exit_code
+
+
+@contextlib.contextmanager
+def _interruptible(save: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C end the process at once, after `save`."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        # A KeyboardInterrupt raised below the engine's C code would be lost there; nor may streams be used from here.
+        save()
+        os.write(sys.stderr.fileno(), b"interrupted\n")
+        os._exit(INTERRUPTED)
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _signed(data: bytes, path: Path, pubkey: Path | None) -> bytes:
@@ -92,7 +117,7 @@ def _signed(data: bytes, path: Path, pubkey: Path | None) -> bytes:
     from ta.signing import sign_images
 
     read_elf(data, file=str(path))
-    log(f"{printable(str(path))} is not signed: signing it with the project's test key (for tests only)")
+    log(f"{path} is not signed: signing it with the project's test key (for tests only)")
     with about(path):
         return sign_images([data], load_private_key(key_file("test-rsa4096.pem")))
 
@@ -107,7 +132,7 @@ def _show(report: BootReport) -> None:
     from cosim.boot import describe_entry
 
     verdict = report.verdict
-    out(printable(f"verdict: {verdict.summary()}"), Style.GOOD if verdict.exit_code == 0 else Style.BAD)
+    out(f"verdict: {verdict.summary()}", Style.GOOD if verdict.exit_code == 0 else Style.BAD)
     if verdict.segment is not None:
         segment = verdict.segment
         where = f"segment {segment.segment} of image {segment.image} at 0x{segment.da:08x}"
@@ -123,9 +148,9 @@ def _show(report: BootReport) -> None:
         table = verdict.table
         out(f"  resource table: {table.size} bytes at 0x{table.da:08x} (A7 0x{table.pa:08x})")
         for entry in report.table.entries if report.table else ():
-            out(printable(f"    {describe_entry(entry)}"))
+            out(f"    {describe_entry(entry)}")
     out("  monitors:")
     for monitor in verdict.monitors:
         word, style = _HELD[monitor.held]
-        out(printable(f"    {word:<14} {monitor.description}"), style)
-        out(printable(f"    {'':<14} {monitor.detail}"))
+        out(f"    {word:<14} {monitor.description}", style)
+        out(f"    {'':<14} {monitor.detail}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cosim.cli._output import out, out_json, read_input
-from cosim.timeline import Style, printable
+from cosim.timeline import Style
 
 if TYPE_CHECKING:
     from cosim.inspection import Finding, ImageView, Inspection
@@ -43,19 +43,15 @@ def inspect(path: Path, as_json: bool) -> int:
 
 def _show(inspection: Inspection) -> None:
     kinds = {"signed-image": "signed image", "elf": "ELF file, not signed", "unknown": "unknown kind of file"}
-    _say(f"{inspection.name}: {kinds[inspection.kind.value]}, {inspection.size} bytes, sha256 {inspection.sha256}")
+    out(f"{inspection.name}: {kinds[inspection.kind.value]}, {inspection.size} bytes, sha256 {inspection.sha256}")
     if inspection.scan is not None:
         _show_signed(inspection.scan)
     for image in inspection.images:
         _show_image(image)
-    _say("")
-    _say(f"findings: {_counts(inspection)}")
+    out("")
+    out(f"findings: {_counts(inspection)}")
     for finding in inspection.findings:
         _show_finding(finding)
-
-
-def _say(text: str, style: Style = Style.PLAIN) -> None:
-    out(printable(text), style)
 
 
 def _counts(inspection: Inspection) -> str:
@@ -69,12 +65,12 @@ def _show_signed(scan: ImageScan) -> None:
     header = scan.header
     if header is None:
         return
-    _say(
+    out(
         f"  header: magic 0x{header.magic:08x}, version {header.version}, tlv_len {header.tlv_len}, "
         f"sign_len {header.sign_len}, img_len {header.img_len}"
     )
     kind = "of unknown type" if scan.sign_type is None else scan.sign_type.name
-    _say(f"  signature: {kind}, {header.sign_len} bytes at offset 0x{header.sign_offset:08x}")
+    out(f"  signature: {kind}, {header.sign_len} bytes at offset 0x{header.sign_offset:08x}")
     rows = [
         (f"0x{tlv.offset:08x}", f"0x{tlv.type:05x}", tlv.name, str(len(tlv.value)), _value(tlv.value))
         for tlv in scan.tlvs
@@ -98,11 +94,11 @@ def _value(value: bytes) -> str:
 
 
 def _show_image(image: ImageView) -> None:
-    _say("")
+    out("")
     elf = "no readable ELF file" if image.elf is None else f"ELF for machine {image.elf.e_machine}"
-    _say(f"image {image.index}: {elf}, {image.size} bytes at offset 0x{image.offset:08x}")
+    out(f"image {image.index}: {elf}, {image.size} bytes at offset 0x{image.offset:08x}")
     if image.vectors is not None:
-        _say(f"  vectors: initial SP 0x{image.vectors.initial_sp:08x}, reset 0x{image.vectors.reset:08x}")
+        out(f"  vectors: initial SP 0x{image.vectors.initial_sp:08x}, reset 0x{image.vectors.reset:08x}")
     rows = []
     for view in image.segments:
         s = view.segment
@@ -120,9 +116,9 @@ def _show_image(image: ImageView) -> None:
     if image.table is not None:
         table = image.table
         loaded = "not loaded" if table.load_address is None else f"loaded at 0x{table.load_address:08x}"
-        _say(f"  resource table: {table.size} bytes, reported at 0x{table.run_address:08x}, {loaded}")
+        out(f"  resource table: {table.size} bytes, reported at 0x{table.run_address:08x}, {loaded}")
         for line in _table_lines(table.as_dict()["entries"]):
-            _say(f"    {line}")
+            out(f"    {line}")
 
 
 def _table_lines(entries: object) -> Iterator[str]:
@@ -148,12 +144,12 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     if not rows:
         return
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    _say(f"  {title}:")
+    out(f"  {title}:")
     for row in (head, *rows):
-        _say("    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        out("    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _show_finding(finding: Finding) -> None:
     offset = "" if finding.offset is None else f" (offset 0x{finding.offset:08x})"
-    _say(f"  {finding.severity.value}: {finding.message}{offset} [{finding.code}]", _STYLES[finding.severity.value])
-    _say(f"    {finding.hint}")
+    out(f"  {finding.severity.value}: {finding.message}{offset} [{finding.code}]", _STYLES[finding.severity.value])
+    out(f"    {finding.hint}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,24 @@ def test_a_terminal_gets_colours_unless_no_color_is_set() -> None:
     assert "\x1b[" in on_terminal("doctor")
     assert "\x1b[" not in on_terminal("doctor", NO_COLOR="1")
     assert "\x1b[" not in on_terminal("doctor", TERM="dumb")
+
+
+def test_an_interrupt_while_the_cores_run_ends_at_once_with_130_and_whole_lines_of_events(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    command = [*COSIM, "boot", str(firmware_file("spin_m4.elf")), "--events", str(events)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        next(line for line in process.stderr if "m4 executes its first instruction" in line)
+        process.send_signal(signal.SIGINT)
+        rest, out = process.stderr.read(), process.stdout.read()
+    assert (process.returncode, out) == (130, "")
+    assert rest.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in rest
+    assert json.loads(events.read_text().splitlines()[-1])["sequence"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl"]
 
 
 def test_a_closed_log_does_not_stop_a_boot() -> None:
