@@ -156,18 +156,28 @@ def test_secure_rights_follow_the_region_attributes(tzc: Tzc400, attributes: int
     assert rights(tzc, NS, DDR) is Rights.NONE
 
 
-def test_a_region_enabled_in_one_filter_only_leaves_the_other_to_the_background(tzc: Tzc400) -> None:
-    region(tzc, 1, DDR, END - 1, attributes=S_RW | 0x1, id_access=0xFFFFFFFF)
+@pytest.mark.parametrize("filters", [0x1, 0x2])
+def test_a_region_enabled_in_one_filter_only_leaves_the_other_to_the_background(tzc: Tzc400, filters: int) -> None:
+    region(tzc, 1, DDR, END - 1, attributes=S_RW | filters, id_access=0xFFFFFFFF)
     write(tzc, GATE_KEEPER, 3)
     assert rights(tzc, NS, DDR) is Rights.NONE
 
 
-def test_where_regions_overlap_the_stricter_wins(tzc: Tzc400) -> None:
-    region(tzc, 1, DDR, END - 1, attributes=S_RW | 3, id_access=0xFFFFFFFF)
-    region(tzc, 2, DDR + 0x1000, DDR + 0x1FFF, attributes=S_RW | 3, id_access=0x0000FFFF)
+@pytest.mark.parametrize(("wide", "narrow"), [(1, 2), (2, 1)])
+def test_where_regions_overlap_the_stricter_wins(tzc: Tzc400, wide: int, narrow: int) -> None:
+    region(tzc, wide, DDR, END - 1, attributes=S_RW | 3, id_access=0xFFFFFFFF)
+    region(tzc, narrow, DDR + 0x1000, DDR + 0x1FFF, attributes=S_RW | 3, id_access=0x0000FFFF)
     write(tzc, GATE_KEEPER, 3)
     spans = tzc.spans(NS, DDR, DDR + 0x3000)
     assert [(s.start - DDR, s.rights) for s in spans] == [(0, Rights.ALL), (0x1000, READ), (0x2000, Rights.ALL)]
+
+
+def test_rights_follow_each_new_programming(tzc: Tzc400) -> None:
+    dk2(tzc)
+    assert rights(tzc, M4, DDR) == Rights.ALL
+    write(tzc, 0x134, 0x87F987F9)
+    assert rights(tzc, M4, DDR) is Rights.NONE
+    assert rights(tzc, NS, DDR) == Rights.ALL
 
 
 def test_an_upside_down_region_is_empty(tzc: Tzc400) -> None:
