@@ -78,8 +78,16 @@ def _seed(text: str) -> int:
 def pytest_report_header(config: pytest.Config) -> str:
     """Engine, versions and seed: what is needed to repeat the run."""
     engine = config.getoption(ENGINE.ini)
-    versions = f"{engine} {metadata.version(engine)}, cryptography {metadata.version('cryptography')}"
+    versions = f"{_versioned(engine)}, {_versioned('cryptography')}, {_versioned('remoteproc-cosim')}"
     return f"cosim: engine {versions}, {SEED.pytest_flag}={config.getoption(SEED.ini)}"
+
+
+def _versioned(name: str) -> str:
+    """A name with the version of its Python package, where it is one and is installed."""
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return name
 
 
 @pytest.hookimpl(wrapper=True)

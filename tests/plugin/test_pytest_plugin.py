@@ -42,7 +42,7 @@ def test_the_fixtures_boot_signed_firmware(run: Run) -> None:
 
 def test_the_header_names_engine_versions_and_seed(run: Run) -> None:
     result = run("def test_nothing(): pass", "--cosim-seed=0x2a")
-    result.stdout.fnmatch_lines(["cosim: engine unicorn *, cryptography *, --cosim-seed=42"])
+    result.stdout.fnmatch_lines(["cosim: engine unicorn *, cryptography *, remoteproc-cosim*, --cosim-seed=42"])
 
 
 def test_markers_choose_the_kind_of_soc_and_the_nearest_one_wins(run: Run) -> None:
@@ -154,7 +154,7 @@ def test_ini_keys_stand_in_for_flags_and_flags_win(run: Run, pytester: pytest.Py
 
 
 def test_the_marker_and_the_options_are_documented(run: Run) -> None:
-    run("", "--markers").stdout.fnmatch_lines(["@pytest.mark.cosim(engine=unicorn, profile=upstream|hardened, *"])
+    run("", "--markers").stdout.fnmatch_lines(["@pytest.mark.cosim(engine=unicorn*, profile=upstream|hardened, *"])
     run("", "--help").stdout.fnmatch_lines(["*--cosim-engine=*", "*--cosim-seed=N|random*", "*--cosim-artifacts=DIR*"])
 
 
