@@ -99,7 +99,7 @@ def check_copied_header(block: HeapBlock, buffer: ClientBuffer) -> SignedHeader:
     total = HEADER_SIZE
     for part in (sign_len, img_len, tlv_len):
         total += round_up_8(part)
-        if total >= 1 << 32 or (buffer.exact and part > buffer.size):
+        if total >= 1 << 32:
             raise _bad_parameters("the lengths in the header are larger than the file")
     if total != buffer.size:
         raise _bad_parameters(f"the header describes a file of {total} bytes, this one has {buffer.size}")

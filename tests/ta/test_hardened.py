@@ -6,13 +6,14 @@ import struct
 from typing import Any
 
 import pytest
-from ta_bench import STAGING, World, image, vector_cases
-from test_vectors import PAGE_TIGHT, Bench
+from ta_bench import STAGING, FakeBus, World, image, vector_cases
+from test_vectors import CASES, PAGE_TIGHT, Bench
 
 from ta.events import MemoryWiped, TaDied
 from ta.heap import HEAP_ADDRESS
 from ta.profile import FirewallProfile, Profile
-from ta.results import TeeResult
+from ta.results import RefusedError, TeeResult
+from ta.shared_memory import ClientBuffer, SharedMemory
 
 CLEAN = {"0xffff0005", "0xffff0006", "0xffff3072"}  # BAD_FORMAT, BAD_PARAMETERS, SIGNATURE_INVALID
 FIRST_HEAP_BLOCK = HEAP_ADDRESS + 72 + 8  # behind the processor's context
@@ -121,6 +122,47 @@ def test_a_buffer_that_ends_at_an_unmapped_page_kills_upstream_only(case_id: str
     assert [bench.call(step) for step in tight] == case["expect_tight"]
     hardened = Bench(case, Profile.HARDENED)
     assert [hardened.call(step)["result"] for step in tight][1] in CLEAN
+
+
+@pytest.mark.parametrize(
+    ("case_id", "why"),
+    [
+        ("P0591", "a second image that is no ELF file"),
+        ("P1061", "a section name cut by the end of the name table"),
+        ("P1194", "a DigestInfo without NULL"),
+        ("P1563", "a signed image size larger than the file"),
+    ],
+)
+def test_what_upstream_lets_pass_is_refused(case_id: str, why: str) -> None:
+    case = CASES[case_id]
+    results = {}
+    for profile in Profile:
+        bench = Bench(case, profile)
+        results[profile] = [bench.call(step)["result"] for step in case["sequence"]][1]
+    assert results[Profile.UPSTREAM] == "0x00000000", why
+    assert results[Profile.HARDENED] in CLEAN, why
+
+
+def test_an_image_length_that_is_not_padded_loads_as_upstream_loads_it() -> None:
+    bench = Bench(CASES["P0178"], Profile.HARDENED)
+    assert [bench.call(step)["result"] for step in CASES["P0178"]["sequence"]][1] == "0x00000000"
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-4, 4), (60, 8), (64, 1), (1 << 32, 4)])
+def test_an_exact_buffer_gives_nothing_outside_the_reference(offset: int, size: int) -> None:
+    bus = FakeBus()
+    bus.map(STAGING, bytes(4096))
+    buffer = ClientBuffer(SharedMemory(bus), STAGING + 64, 64, exact=True)
+    assert buffer.read(0, 64, "") == bytes(64)
+    with pytest.raises(RefusedError):
+        buffer.read(offset, size, "")
+
+
+def test_a_buffer_without_memory_behind_it_is_refused() -> None:
+    buffer = ClientBuffer(SharedMemory(FakeBus()), STAGING, 64, exact=True)
+    with pytest.raises(RefusedError) as caught:
+        buffer.read(0, 4, "")
+    assert caught.value.result is TeeResult.BAD_PARAMETERS
 
 
 def test_a_header_field_is_read_once_by_hardened() -> None:

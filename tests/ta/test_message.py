@@ -133,6 +133,12 @@ def test_output_values_are_written_back_also_on_error_and_the_third_word_stays(w
     assert world.out(3) == (OTHER, 32, 77)
 
 
+def test_a_refused_open_writes_its_output_values_back_too(world: World) -> None:
+    world.message(0, [*OPEN_PARAMS[:2], (VALUE_INOUT, (0x3_0000_0001, 2, 3))])
+    assert world.answer == (TeeResult.BAD_PARAMETERS, Origin.TRUSTED_APP)
+    assert world.out(2) == (1, 2, 3)
+
+
 def test_close_and_cancel_take_no_parameters(world: World) -> None:
     world.open()
     for command in (2, 3):

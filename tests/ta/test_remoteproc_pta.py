@@ -134,6 +134,18 @@ def test_a_segment_is_hashed_where_it_lies_and_zeroed_when_the_hash_is_wrong() -
     assert [(e.region, e.pa, e.size) for e in bench.events if isinstance(e, MemoryWiped)] == [("mcuram2", SRAM, 64)]
 
 
+def test_a_change_of_the_copy_before_it_is_hashed_is_caught() -> None:
+    bench = Bench()
+    write = bench.bus.write
+
+    def tampering(address: int, data: bytes) -> None:
+        write(address, data)
+        write(address, b"\0" * 4)
+
+    bench.bus.write = tampering  # type: ignore[method-assign]
+    assert refusal(bench.load, 0x10000000) is TeeResult.SECURITY
+
+
 def test_a_missing_source_is_a_refusal_not_a_crash() -> None:
     bench = Bench()
     bench.bus.unmap_all()

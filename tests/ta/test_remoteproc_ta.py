@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Any
 
 import pytest
 from ta_bench import RETRAM, SRAM, STAGING, World, image
+from test_vectors import build
 
 from ta.events import (
     AuthenticationStep,
@@ -186,6 +188,19 @@ def test_release_wipes_every_region_and_says_so() -> None:
     assert not any(world.bus.retram)
     assert not any(world.bus.sram[:0x43000])
     assert [e.region for e in world.of(MemoryWiped)][:2] == ["retram", "mcuram"]
+
+
+@BOTH
+def test_a_signed_size_larger_than_the_file_does_not_lead_behind_it(profile: Profile) -> None:
+    ops: list[dict[str, Any]] = [
+        {"set": [76, "f8ffff7f"]},  # IMGSIZE
+        {"resign": "trusted4096"},
+        {"set": [812 + 52 + 4, struct.pack("<I", 0x1000).hex()]},  # p_offset of the first segment, not signed
+    ]
+    world = opened(profile)
+    assert world.load(build("a.bin", ops)) == TeeResult.BAD_PARAMETERS
+    assert last_reason(world)
+    assert not world.of(SegmentLoaded)
 
 
 @BOTH

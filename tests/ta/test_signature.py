@@ -99,6 +99,7 @@ def test_every_other_malformed_digest_info_is_an_invalid_signature(info: bytes) 
     [
         b"\x00\x02" + b"\xff" * (SIZE - 3 - len(GOOD)) + b"\x00" + GOOD,
         b"\x00\x01" + b"\xff" * 7 + b"\x00" + GOOD + bytes(SIZE - 10 - len(GOOD)),
+        b"\x00\x01" + b"\xff" * 7 + b"\x00\x30\x82\xff\xff" + bytes(SIZE - 14),
         b"\x00\x01" + b"\xff" * (SIZE - 4 - len(GOOD)) + b"\xfe\x00" + GOOD,
         b"\x00\x01" + b"\xff" * (SIZE - 2),
     ],
@@ -117,6 +118,18 @@ def test_representatives_at_and_above_the_modulus_are_invalid() -> None:
     for number in (0, 1, n - 1, n, n + 1, (1 << 2048) - 1):
         signature = number.to_bytes(SIZE, "big")
         assert upstream(signature) is strict(signature) is TeeResult.SIGNATURE_INVALID
+
+
+def test_a_valid_signature_plus_the_modulus_is_invalid() -> None:
+    n = PUBLIC.public_numbers().n
+    for counter in range(100):
+        digest = hashlib.sha256(bytes([counter])).digest()
+        number = int.from_bytes(sign(GOOD[:-32] + digest), "big")
+        if number + n < 1 << 2048:
+            break
+    verify_upstream(PUBLIC, digest, number.to_bytes(SIZE, "big"))
+    with pytest.raises(RefusedError):
+        verify_upstream(PUBLIC, digest, (number + n).to_bytes(SIZE, "big"))
 
 
 def test_ecdsa_is_verified_from_raw_r_and_s() -> None:
