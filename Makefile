@@ -10,7 +10,7 @@ TESTS ?= tests examples
 RUN := $(VENV)/bin
 DEMO := artifacts/demo
 KEY := firmware/keys/test-rsa4096.pem
-SOURCES_OF_INSTALL := pyproject.toml cosim/engine/unicorn/loop.c
+SOURCES_OF_INSTALL := pyproject.toml setup.py cosim/engine/unicorn/loop.c
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint format firmware firmware-check wheel clean

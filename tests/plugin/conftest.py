@@ -10,8 +10,6 @@ import pytest
 import cosim.boot
 import cosim.testing  # noqa: F401
 
-pytest_plugins = ["pytester"]
-
 Run = Callable[..., pytest.RunResult]
 
 
