@@ -37,7 +37,7 @@ class Option:
         return f"cosim_{self.name}"
 
 
-ENGINE = Option("engine", "What runs the cores.", "unicorn", ("unicorn",))
+ENGINE = Option("engine", "What runs the cores.", "unicorn", ("unicorn", "renode"))
 PROFILE = Option(
     "profile",
     "How the TA decides: as the reference implementation does, or with its weaknesses closed.",

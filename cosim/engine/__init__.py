@@ -136,13 +136,17 @@ class Engine(Protocol):
         ...
 
 
-_ENGINES = ("unicorn",)
+_ENGINES = ("unicorn", "renode")
 
 
 def create_engine(name: str, machine: Machine, loop: str = "auto") -> Engine:
     """The engine `name` on `machine`. Raises `EngineError` when there is no such engine, or it is not installed."""
-    if name != "unicorn":
+    if name not in _ENGINES:
         raise EngineError(f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name)
+    if name == "renode":
+        from cosim.engine.renode import RenodeEngine  # noqa: PLC0415 - likewise
+
+        return RenodeEngine(machine)
     from cosim.engine.unicorn import UnicornEngine  # noqa: PLC0415 - loaded when asked for, not when named
 
     return UnicornEngine(machine, loop)

@@ -1,0 +1,172 @@
+"""One core in Renode, as the SoC sees it: counters over all resets, registers, state, and its raw callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cosim.access import AccessKind
+from cosim.engine import CoreState, Machine
+from cosim.engine.renode.host import Net
+from cosim.engine.renode.routes import Viewer
+from cosim.errors import EngineError
+from cosim.events import CoreStopped
+
+PICOSECONDS = 1_000_000  # per instruction and MIPS
+#: Renode's AccessType.
+_KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 2: AccessKind.FETCH}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An access that takes the route into the fault handler; its exception is about to be entered."""
+
+    kind: AccessKind
+    address: int
+
+
+class Guard(Protocol):
+    """Runs what a callback of a CPU thread does; nothing may escape there."""
+
+    def __call__(self, core: Core, work: Callable[[], None]) -> None:
+        """Do `work` with `core` as the core at work; keep what it raises and end the run."""
+        ...
+
+
+class Core:
+    """State shared by both architectures; subclasses deliver faults."""
+
+    def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard) -> None:
+        self.machine = machine
+        self.cpu = cpu
+        self.viewer = viewer
+        self.name = viewer.core
+        self.initiator = viewer.initiator
+        self.mips = int(cpu.PerformanceInMips)
+        self.state = CoreState.HELD
+        self.origin_ps = 0
+        self.origin_retired = 0
+        self._guard = guard
+        self._earlier = 0  # instructions before the last reset, which zeroes Renode's counter
+        self._fault: Fault | None = None
+        self._handlers = self._callbacks()  # the CLR's delegates do not keep them alive
+        cpu.IsHalted = True
+        cpu.UpdateContextOnLoadAndStore = True  # the PC is exact in the accesses to blocks
+
+    # -- what the outside sees ---------------------------------------------------------------------------------
+
+    @property
+    def retired(self) -> int:
+        """See `CoreView.retired`."""
+        return self._earlier + int(self.cpu.ExecutedInstructions)
+
+    @property
+    def time_ps(self) -> int:
+        """See `CoreView.time_ps`."""
+        return self.origin_ps + (self.retired - self.origin_retired) * PICOSECONDS // self.mips
+
+    @property
+    def pc(self) -> int:
+        """See `CoreView.pc`."""
+        return int(self.cpu.PC.RawValue)
+
+    def read_register(self, name: str) -> int:
+        """See `CoreView.read_register`."""
+        number = REGISTERS.get(name)
+        if number is None:
+            raise EngineError(f"core {self.name} has no register {name!r}", core=self.name)
+        return int(self.cpu.GetRegister(number).RawValue)
+
+    def write_register(self, name: str, value: int) -> None:
+        """Set one of `REGISTERS`."""
+        from Antmicro.Renode.Peripherals.CPU import RegisterValue
+
+        self.cpu.SetRegister(REGISTERS[name], RegisterValue.Create(value & 0xFFFFFFFF, 32))
+
+    def count(self, instructions: int) -> None:
+        """Instructions that retired without Renode's doing."""
+        self._earlier += instructions
+
+    # -- control -----------------------------------------------------------------------------------------------
+
+    def set_origin(self, time_ps: int) -> None:
+        """The core's clock goes on from `time_ps`."""
+        self.origin_ps, self.origin_retired = time_ps, self.retired
+
+    def pause(self) -> None:
+        """Let the core not run, without touching what it is doing."""
+        self.cpu.IsHalted = True
+
+    def resume(self) -> None:
+        """Let the core run if it is one that does."""
+        if self.state in (CoreState.RUNNING, CoreState.SLEEPING):
+            self.cpu.IsHalted = False
+
+    def reset(self) -> None:
+        """Registers to their reset values; the core stays halted and its counts are kept."""
+        self.cpu.IsHalted = True
+        self._earlier = self.retired
+        self.cpu.Reset()
+        self.cpu.IsHalted = True
+
+    def lock_up(self, why: str) -> None:
+        """The core stands still until it is reset."""
+        self.state = CoreState.LOCKED_UP
+        self.pause()
+        self.machine.log.emit(CoreStopped(self.name, f"lockup: {why}"))
+
+    # -- callbacks of Renode, all on the thread of this core -------------------------------------------------------
+
+    def _callbacks(self) -> tuple[Net, ...]:
+        from Antmicro.Renode.Peripherals.CPU import ExternalMmuFaultHook
+        from System import Action, Boolean, UInt64
+
+        fault = ExternalMmuFaultHook(self._on_fault)
+        begin = Action[UInt64](self._on_exception)
+        sleep = Action[Boolean](self._on_sleep)
+        self.cpu.AddHookOnMmuFault(fault)
+        self.cpu.AddHookAtInterruptBegin(begin)
+        self.cpu.AddHookAtWfiStateChange(sleep)
+        return fault, begin, sleep
+
+    def _on_fault(self, address: int, access: Net, _window: Net, first_try: bool) -> Net:
+        """Renode asks twice; only the second question is about an access that is really made."""
+        from Antmicro.Renode.Peripherals.CPU import ExternalMmuResult
+
+        if first_try:
+            return ExternalMmuResult.Fault
+        fault = Fault(_KINDS[int(access)], int(address))
+        self._guard(self, lambda: self._begin_fault(fault))
+        return ExternalMmuResult.NoFault
+
+    def _begin_fault(self, fault: Fault) -> None:
+        self._fault = fault
+        self.raise_fault(fault)
+
+    def _on_exception(self, number: int) -> None:
+        fault, self._fault = self._fault, None
+        self._guard(self, lambda: self.enter(int(number), fault))
+
+    def _on_sleep(self, asleep: bool) -> None:
+        self._guard(self, lambda: self._sleep(bool(asleep)))
+
+    def _sleep(self, asleep: bool) -> None:
+        if asleep and self.state is CoreState.RUNNING:
+            self.state = CoreState.SLEEPING
+            self.machine.log.emit(CoreStopped(self.name, "wfi"))
+        elif not asleep and self.state is CoreState.SLEEPING:
+            self.state = CoreState.RUNNING
+
+    # -- exceptions, which differ by architecture -------------------------------------------------------------------
+
+    def raise_fault(self, fault: Fault) -> None:
+        """Record the fault in the core's registers and make Renode take the exception for it."""
+        raise NotImplementedError
+
+    def enter(self, number: int, fault: Fault | None) -> None:
+        """Report an exception that is being entered, with the PC still at the instruction; `fault` is its cause."""
+        raise NotImplementedError
+
+
+REGISTERS = {**{f"r{n}": n for n in range(16)}, "sp": 13, "lr": 14, "pc": 15, "cpsr": 25}

@@ -1,0 +1,123 @@
+"""The Cortex-M4 in Renode: release and hold, BusFaults, and the fault registers that Renode's NVIC does not have.
+
+Renode delivers a denied access as MemManage; here it becomes the BusFault that the bus's error response is on silicon,
+by pending the exception at the NVIC. BFAR and HFSR are kept here and shown in the place of the NVIC's.
+"""
+
+from __future__ import annotations
+
+from cosim.access import AccessKind
+from cosim.engine import Machine
+from cosim.engine.renode.core import Core, Fault, Guard
+from cosim.engine.renode.host import Net
+from cosim.engine.renode.routes import Viewer
+from cosim.events import ExceptionTaken
+
+HARD_FAULT, BUS_FAULT = 3, 5
+IBUSERR, PRECISERR, BFARVALID = 1 << 8, 1 << 9, 1 << 15
+HFSR_FORCED = 1 << 30
+BUSFAULTENA = 1 << 17
+M4_R0P1 = 0x410FC241  # Renode's NVIC says r0p0
+CPUID, AIRCR, SHCSR, HFSR, BFAR = 0xD00, 0xD0C, 0xD24, 0xD2C, 0xD38
+AIRCR_KEY, SYSRESETREQ = 0x05FA, 1 << 2
+PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
+IPSR = 0x1FF
+REG_PRIMASK = 1
+
+# Renode's numbers of exceptions (tlib's EXCP_*); 5 is any exception that the NVIC has pending
+_NAMES = {1: "UsageFault", 2: "SVCall", 3: "MemManage", 4: "MemManage"}
+_PENDING = 5
+_FAULT_NAMES = {HARD_FAULT: "HardFault", BUS_FAULT: "BusFault"}
+
+
+class CortexM4(Core):
+    """One Cortex-M4F core; held until released."""
+
+    def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard, *, nvic: Net, bus: Net) -> None:
+        super().__init__(machine, cpu, viewer, guard)
+        self._nvic = nvic
+        self._bfar = self._hfsr = 0
+        self._raised = 0
+        self._nvic_hooks = self._watch_nvic(bus)
+
+    def vectors(self) -> tuple[int, int] | None:
+        """MSP and entry as the core would fetch them at reset; None when the bus answers with an error."""
+        found = []
+        for address in (0, 4):
+            outcome = self.machine.bus.transact(self.initiator, AccessKind.READ, address, 4)
+            if outcome.error:
+                return None
+            found.append(outcome.value)
+        return found[0], found[1]
+
+    def release(self, vectors: tuple[int, int]) -> None:
+        """Leave reset; runs from the next quantum on."""
+        from Antmicro.Renode.Peripherals.CPU import RegisterValue
+
+        self.cpu.VectorTableOffset = 0  # otherwise Renode guesses it from what was loaded
+        self.cpu.SP = RegisterValue.Create(vectors[0] & ~3, 32)
+        self.cpu.PC = RegisterValue.Create(vectors[1], 32)
+
+    def reset(self) -> None:
+        """See `Core.reset`; the NVIC is part of the core."""
+        super().reset()
+        self._nvic.Reset()
+        self._bfar = self._hfsr = 0
+
+    # -- faults ------------------------------------------------------------------------------------------------
+
+    def raise_fault(self, fault: Fault) -> None:
+        """See `Core.raise_fault`: IBUSERR for a fetch, else a precise BusFault with BFAR."""
+        if fault.kind is AccessKind.FETCH:
+            self.cpu.FaultStatus |= IBUSERR
+        else:
+            self.cpu.FaultStatus |= PRECISERR | BFARVALID
+            self._bfar = fault.address
+        active = int(self.cpu.XProgramStatusRegister) & IPSR
+        self._raised = BUS_FAULT
+        if not int(self._nvic.ReadDoubleWord(SHCSR)) & BUSFAULTENA or active == BUS_FAULT:
+            self._raised = HARD_FAULT
+            self._hfsr |= HFSR_FORCED
+        if active in (2, HARD_FAULT):
+            self._report(fault)
+            self.lock_up("BusFault at priority -1 or above")
+            return
+        self._nvic.SetPendingIRQ(self._raised)
+        self.cpu.RaiseException(_PENDING)
+
+    def enter(self, number: int, fault: Fault | None) -> None:
+        """See `Core.enter`."""
+        if fault is not None:
+            self._report(fault)
+            status, address = int(self.cpu.FaultStatus), 0 if fault.kind is AccessKind.FETCH else fault.address
+            self.machine.log.emit(ExceptionTaken(self.name, _FAULT_NAMES[self._raised], status, address))
+        elif number in _NAMES:
+            self.machine.log.emit(ExceptionTaken(self.name, _NAMES[number], int(self.cpu.FaultStatus), 0))
+
+    def _report(self, fault: Fault) -> None:
+        if not PPB_BASE <= fault.address < PPB_BASE + PPB_SIZE:
+            self.machine.bus.transact(self.initiator, fault.kind, fault.address, 4)
+
+    # -- registers of the system control space -----------------------------------------------------------------------
+
+    def _watch_nvic(self, bus: Net) -> tuple[Net, ...]:
+        from System import Func, Int64, UInt32
+
+        read = Func[UInt32, Int64, UInt32](self._after_read)
+        write = Func[UInt32, Int64, UInt32](self._before_write)
+        bus.SetHookAfterPeripheralRead[UInt32](self._nvic, read)
+        bus.SetHookBeforePeripheralWrite[UInt32](self._nvic, write)
+        return read, write
+
+    def _after_read(self, value: int, offset: int) -> int:
+        return {CPUID: M4_R0P1, BFAR: self._bfar, HFSR: self._hfsr}.get(int(offset), int(value))
+
+    def _before_write(self, value: int, offset: int) -> int:
+        value, offset = int(value), int(offset)
+        if offset == HFSR:
+            self._hfsr &= ~value
+        elif offset == AIRCR and value >> 16 == AIRCR_KEY and value & SYSRESETREQ:
+            # Renode would reset the whole machine; the reset controller decides.
+            self._guard(self, lambda: self.machine.reset_request(self.name))
+            value &= ~SYSRESETREQ
+        return value

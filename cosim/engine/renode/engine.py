@@ -1,0 +1,269 @@
+"""The engine on Renode: the cores of a machine run by Renode's scheduler, everything else by the SoC's own models.
+
+Cores take turns of one quantum, the A7 first (Renode's serial execution), so models and firewall windows are only ever
+touched while no other core runs. The secure world's own work takes no virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cosim.access import Initiator
+from cosim.engine import CoreState, CoreView, Machine, StopReason
+from cosim.engine.renode.core import Core
+from cosim.engine.renode.cortex_a7 import CortexA7
+from cosim.engine.renode.cortex_m4 import CortexM4
+from cosim.engine.renode.host import open_host
+from cosim.engine.renode.ports import place_shadows, place_targets
+from cosim.engine.renode.routes import Viewer
+from cosim.engine.renode.windows import CoreWindows
+from cosim.errors import EngineError
+from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
+from cosim.memory import MemoryBank
+from cosim.platform.model import Entry
+
+MICROSECOND = 10**6  # in picoseconds
+#: Quanta between two returns from Renode, when the condition and the budget are looked at.
+CHUNK = 20
+
+
+class RenodeEngine:
+    """See `cosim.engine.Engine`. One per process, because Renode has one emulation per process."""
+
+    name = "renode"
+
+    def __init__(self, machine: Machine) -> None:
+        a7, m4 = (_only(machine, kind) for kind in ("CPU.ARMv7A", "CPU.CortexM"))
+        self._machine = machine
+        # Renode counts whole microseconds: what a quantum has beyond them is lost to a core of 209 MIPS.
+        self._quantum_us = -(-machine.quantum // _mips(m4))
+        self._host = host = open_host(machine.platform, self._quantum_us)
+        self._horizon_ps = 0
+        self._current: Core | None = None
+        self._reason: StopReason | None = None
+        self._until: Callable[[], bool] | None = None
+        self._failure: BaseException | None = None
+        self._stale: list[tuple[MemoryBank, int, int]] = []
+        self._entry_hook: Any = None
+        viewers = (
+            Viewer(a7.name, Initiator.A7_NS, "a7", _homes(machine, a7)),
+            Viewer(m4.name, Initiator.M4, "m4", _homes(machine, m4)),
+        )
+        objects = host.objects
+        self._a7 = CortexA7(machine, objects[a7.name], viewers[0], self._guard, self._serve_smc)
+        self._m4 = CortexM4(machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus)
+        self._order: tuple[Core, ...] = (self._a7, self._m4)
+        place_targets(host, machine, self._order, self._guard)
+        self._windows = tuple(self._make_windows(core) for core in self._order)
+        self._update_windows(None)
+        machine.firewall.listen(self._update_windows)
+        machine.bus.listen_writes(self._on_host_write)
+        machine.log.clock = self.stamp
+
+    def _make_windows(self, core: Core) -> CoreWindows:
+        machine = self._machine
+        shadows = place_shadows(self._host, machine, core, self._guard)
+        return CoreWindows(core.cpu, core.viewer, machine.bus.windows, shadows, machine.firewall)
+
+    # -- what the SoC sees -------------------------------------------------------------------------------------
+
+    @property
+    def cores(self) -> Mapping[str, CoreView]:
+        """See `Engine.cores`."""
+        return {core.name: core for core in self._order}
+
+    @property
+    def version(self) -> str:
+        """See `Engine.version`."""
+        return self._host.version
+
+    def stamp(self) -> Stamp:
+        """Now: the core at work, or the latest time any core has reached when none is."""
+        core = self._current
+        if core is None:
+            return Stamp(max(c.time_ps for c in self._order), "host", 0, 0)
+        return Stamp(core.time_ps, core.name, core.retired, core.pc)
+
+    def start(self, core: str, entry: int) -> None:
+        """See `Engine.start`."""
+        if core != self._a7.name:
+            raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
+        self._a7.start(entry)
+        self._a7.set_origin(max(self._horizon_ps, self._a7.time_ps))
+
+    def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
+        """See `Engine.run`."""
+        end = self._horizon_ps + budget_ps
+        self._reason, self._until = None, until
+        while True:
+            reason = self._why_stop(end)
+            if reason is not None:
+                return reason
+            self._drop_stale_code()
+            for core in self._order:
+                core.resume()
+            step = min(self._quantum_us * CHUNK, -(-(end - self._horizon_ps) // MICROSECOND))
+            self._host.run_for(step)
+            self._horizon_ps += step * MICROSECOND
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+
+    def _why_stop(self, end: int) -> StopReason | None:
+        if self._reason is not None:
+            return self._reason
+        if self._until is not None and self._until():
+            return StopReason.CONDITION
+        if not any(core.state is CoreState.RUNNING for core in self._order):
+            return StopReason.IDLE
+        return StopReason.TIME if self._horizon_ps >= end else None
+
+    def stop(self, reason: StopReason) -> None:
+        """See `Engine.stop`."""
+        self._reason = reason
+        self._pause()
+
+    def release(self, core: str) -> None:
+        """See `Engine.release`."""
+        m4 = self._m4
+        if core != m4.name or m4.state is not CoreState.HELD:
+            return
+        m4.set_origin(self.stamp().time_ps)
+        vectors = m4.vectors()
+        if vectors is None:
+            m4.state = CoreState.LOCKED_UP
+            self._machine.log.emit(CoreStopped(m4.name, "lockup: the vector table cannot be read"))
+            return
+        self._machine.log.emit(CoreReleased(m4.name, *vectors))
+        self._drop_stale_code()
+        m4.release(vectors)
+        self._watch_entry(vectors[1] & ~1)
+        m4.state = CoreState.RUNNING
+        m4.resume()
+
+    def hold(self, core: str) -> None:
+        """See `Engine.hold`."""
+        m4 = self._m4
+        if core != m4.name or m4.state is CoreState.HELD:
+            return
+        m4.state = CoreState.HELD
+        m4.reset()
+        self._machine.log.emit(CoreHeld(core, m4.retired))
+
+    def save(self) -> object:
+        """Refused: Renode's snapshots cannot hold the Python models on its bus. Raises `EngineError`."""
+        raise EngineError(
+            "the engine renode takes no snapshots",
+            hint="use the engine unicorn for snapshots, or boot again",
+            engine=self.name,
+        )
+
+    def load(self, state: object) -> None:  # noqa: ARG002
+        """Refused like `save`."""
+        self.save()
+
+    # -- on the CPU threads ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _at_work(self, core: Core) -> Iterator[None]:
+        before, self._current = self._current, core
+        try:
+            yield
+        finally:
+            self._current = before
+
+    def _guard(self, core: Core, work: Callable[[], None]) -> None:
+        """See `Guard`."""
+        if self._failure is not None:
+            return
+        try:
+            with self._at_work(core):
+                work()
+            self._drop_stale_code()
+            if self._until is not None and self._until():
+                self._pause()
+        except BaseException as error:  # must not cross Renode's frames; `run` raises it again
+            self._failure = error
+            self._pause()
+
+    def _pause(self) -> None:
+        for core in self._order:
+            core.pause()
+
+    def _serve_smc(self) -> None:
+        a7 = self._a7
+        a7.count(1)  # Renode steps over the instruction, but it retires
+        a7.smc_results(self._machine.smc(a7.smc_arguments()))
+        if self._reason is StopReason.POWER_OFF:
+            a7.state = CoreState.OFF
+            a7.pause()
+
+    def _watch_entry(self, entry: int) -> None:
+        """Report the first instruction after a release."""
+        from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
+
+        m4 = self._m4
+        before = m4.retired
+
+        def reached(_cpu: Any, _address: Any) -> None:
+            if m4.retired == before:
+                self._guard(m4, lambda: self._machine.log.emit(FirstInstruction(m4.name, entry)))
+
+        if self._entry_hook is not None:
+            m4.cpu.RemoveHooksAt(self._entry_hook[0])
+        self._entry_hook = entry, CpuAddressHook(reached)
+        m4.cpu.AddHook(*self._entry_hook)
+
+    # -- firewall and code ---------------------------------------------------------------------------------------
+
+    def _update_windows(self, target: str | None) -> None:
+        for windows in self._windows:
+            windows.update(self._machine.bus.deny, target)
+
+    def _on_host_write(self, bank: MemoryBank, offset: int, size: int) -> None:
+        """The bus stored something: find the SMCs in it, and have its translations dropped."""
+        self._stale.append((bank, offset, size))
+        if bank.name not in self._a7.viewer.homes:
+            return
+        for address, first, length in _seen(self._machine, self._a7, bank, offset, size):
+            self._a7.watch_code(bank.read(first, length), address)
+
+    def _drop_stale_code(self) -> None:
+        """Renode would go on executing translations of what the host wrote over."""
+        from System import IntPtr
+
+        stale, self._stale = self._stale, []
+        for bank, offset, size in stale:
+            for core in self._order:
+                for address, _, length in _seen(self._machine, core, bank, offset, size):
+                    core.cpu.OrderTranslationBlocksInvalidation(IntPtr(address), IntPtr(address + length), False)
+
+
+def _only(machine: Machine, kind: str) -> Entry:
+    entries = machine.platform.of_type(kind)
+    if len(entries) != 1:
+        raise EngineError(f"the engine renode needs exactly one {kind}, found {len(entries)}", engine="renode")
+    return entries[0]
+
+
+def _mips(entry: Entry) -> int:
+    mips = entry.properties.get("PerformanceInMips", 100)
+    if not isinstance(mips, int) or not 1 <= mips <= 10_000:
+        raise EngineError(f"{entry.name}: PerformanceInMips must be 1 to 10000", core=entry.name)
+    return mips
+
+
+def _homes(machine: Machine, core: Entry) -> frozenset[str]:
+    return frozenset(bank for bank, home in machine.homes.items() if home == core.name)
+
+
+def _seen(machine: Machine, core: Core, bank: MemoryBank, offset: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Where a core sees a piece of a bank: address, offset in the bank, length, for each alias."""
+    for window in machine.bus.windows:
+        if window.target is not bank or not core.viewer.sees(window):
+            continue
+        first, last = max(offset, window.offset), min(offset + size, window.offset + window.size)
+        if first < last:
+            yield window.address + first - window.offset, first, last - first
