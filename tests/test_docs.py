@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +115,18 @@ def test_the_readme_lists_every_option_with_its_choices() -> None:
     expected = {option.flag for option in BOOT_OPTIONS} | {option.pytest_flag for option in PYTEST_OPTIONS}
     expected |= {choice for option in BOOT_OPTIONS for choice in option.choices}
     assert expected - code == set()
+
+
+def test_the_suite_in_the_readme_passes_as_it_stands(tmp_path: Path) -> None:
+    (suite,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_readme.py").write_text(suite, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "cosim.pytest_plugin", "-p", "no:cacheprovider"]
+
+    outcome = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert outcome.returncode == 0, outcome.stdout
+    assert "2 passed" in outcome.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

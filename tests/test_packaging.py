@@ -19,7 +19,7 @@ pytest.importorskip("setuptools", minversion="77", reason="building the archives
 ROOT = Path(__file__).resolve().parent.parent
 #: The top of the source tree; what else lies there was made by tools.
 FOLDERS = (".ci", "cosim", "docs", "examples", "firmware", "platforms", "ta", "tests")
-MADE_BY_TOOLS = shutil.ignore_patterns("__pycache__", "*.so", "build", ".pytest_cache", "*.egg-info")
+MADE_BY_TOOLS = shutil.ignore_patterns("__pycache__", "*.so", "build", ".*_cache", ".hypothesis", "*.egg-info")
 DATA = {"platforms": "platforms", "firmware": "firmware/prebuilt", "keys": "firmware/keys"}
 
 
