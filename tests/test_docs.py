@@ -71,11 +71,13 @@ def floor_of(name: str) -> int | None:
 
 
 def code_in(text: str) -> Iterator[str]:
-    """The lines of fenced blocks, and inline code."""
+    """The lines of fenced and indented blocks, and inline code."""
     fence = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
     for block in fence.findall(text):
         yield from block.splitlines()[1:-1]
-    yield from re.findall(r"`([^`\n]+)`", fence.sub("", text))
+    rest = fence.sub("", text)
+    yield from re.findall(r"^    (\S.*)", rest, re.MULTILINE)
+    yield from re.findall(r"`([^`\n]+)`", rest)
 
 
 def usages(document: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -133,7 +135,7 @@ def test_the_suite_in_the_readme_passes_as_it_stands(tmp_path: Path) -> None:
 def test_every_make_target_in_a_document_exists(document: Path) -> None:
     home = document.parent if (document.parent / "Makefile").exists() else ROOT
     for line in code_in(document.read_text(encoding="utf-8")):
-        for folder, target in re.findall(r"(?:^|\s)make (?:-C (\S+) )?([a-z-]+)", line):
+        for folder, target in re.findall(r"^(?:\w+=\S+ )*make (?:-C (\S+) )?([a-z][a-z-]*)", line):
             makefile = (ROOT / folder if folder else home) / "Makefile"
             assert re.search(rf"^{target}:", makefile.read_text(encoding="utf-8"), re.MULTILINE), line
 
