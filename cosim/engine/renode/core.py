@@ -10,10 +10,12 @@ from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import Viewer
-from cosim.errors import EngineError
+from cosim.engine.renode.transfers import decode
+from cosim.errors import BusFault, EngineError
 from cosim.events import CoreStopped
 
 PICOSECONDS = 1_000_000  # per instruction and MIPS
+FETCH_SIZE = 4
 #: Renode's AccessType.
 _KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 2: AccessKind.FETCH}
 
@@ -157,6 +159,19 @@ class Core:
             self.machine.log.emit(CoreStopped(self.name, "wfi"))
         elif not asleep and self.state is CoreState.SLEEPING:
             self.state = CoreState.RUNNING
+
+    def report(self, fault: Fault, *, thumb: bool) -> None:
+        """Let the bus answer the access that faulted, which reports it, with the PC at its instruction."""
+        size, value = FETCH_SIZE, 0
+        if fault.kind is not AccessKind.FETCH:
+            try:
+                code = self.machine.bus.debug_read(self.viewer.view, self.pc & ~1, 4)
+            except BusFault:
+                code = bytes(4)
+            transfer = decode(code, thumb=thumb)
+            size = transfer.size
+            value = transfer.value(lambda n: self.read_register(f"r{n}")) if fault.kind is AccessKind.WRITE else 0
+        self.machine.bus.transact(self.initiator, fault.kind, fault.address, size, value)
 
     # -- exceptions, which differ by architecture -------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class CortexA7(Core):
         if fault is None:
             self.machine.log.emit(ExceptionTaken(self.name, name, 0, 0))
             return
-        self.machine.bus.transact(self.initiator, fault.kind, fault.address, 4)
+        self.report(fault, thumb=bool(self.read_register("cpsr") & CPSR_T))
         self.machine.log.emit(ExceptionTaken(self.name, name, _status(fault), fault.address))
 
 

@@ -10,24 +10,24 @@ from cosim.access import AccessKind
 from cosim.engine import Machine
 from cosim.engine.renode.core import Core, Fault, Guard
 from cosim.engine.renode.host import Net
-from cosim.engine.renode.routes import Viewer
+from cosim.engine.renode.routes import Viewer, execute_never
 from cosim.events import ExceptionTaken
 
-HARD_FAULT, BUS_FAULT = 3, 5
-IBUSERR, PRECISERR, BFARVALID = 1 << 8, 1 << 9, 1 << 15
+NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT = 2, 3, 4, 5
+FAULT_NAMES = {HARD_FAULT: "HardFault", MEM_MANAGE: "MemManage", BUS_FAULT: "BusFault"}
+IACCVIOL, IBUSERR, PRECISERR, BFARVALID = 1 << 0, 1 << 8, 1 << 9, 1 << 15
 HFSR_FORCED = 1 << 30
-BUSFAULTENA = 1 << 17
+#: SHCSR's enables: MEMFAULTENA, BUSFAULTENA.
+ENABLES = {MEM_MANAGE: 1 << 16, BUS_FAULT: 1 << 17}
 M4_R0P1 = 0x410FC241  # Renode's NVIC says r0p0
 CPUID, AIRCR, SHCSR, HFSR, BFAR = 0xD00, 0xD0C, 0xD24, 0xD2C, 0xD38
 AIRCR_KEY, SYSRESETREQ = 0x05FA, 1 << 2
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 IPSR = 0x1FF
-REG_PRIMASK = 1
 
 # Renode's numbers of exceptions (tlib's EXCP_*); 5 is any exception that the NVIC has pending
 _NAMES = {1: "UsageFault", 2: "SVCall", 3: "MemManage", 4: "MemManage"}
 _PENDING = 5
-_FAULT_NAMES = {HARD_FAULT: "HardFault", BUS_FAULT: "BusFault"}
 
 
 class CortexM4(Core):
@@ -67,36 +67,45 @@ class CortexM4(Core):
     # -- faults ------------------------------------------------------------------------------------------------
 
     def raise_fault(self, fault: Fault) -> None:
-        """See `Core.raise_fault`: IBUSERR for a fetch, else a precise BusFault with BFAR."""
+        """See `Core.raise_fault`: which exception is taken follows ARMv7-M, B1.5.12, as far as Renode knows it."""
+        number = self._record(fault)
+        active = int(self.cpu.XProgramStatusRegister) & IPSR
+        if not int(self._nvic.ReadDoubleWord(SHCSR)) & ENABLES[number] or active == number:
+            number = HARD_FAULT
+            self._hfsr |= HFSR_FORCED
+        self._raised = number
+        if active in (NMI, HARD_FAULT):
+            self._report(fault)
+            self.lock_up(f"{FAULT_NAMES[number]} at priority -1 or above")
+            return
+        self._nvic.SetPendingIRQ(number)
+        self.cpu.RaiseException(_PENDING)
+
+    def _record(self, fault: Fault) -> int:
+        """Set the fault's status; returns its exception."""
+        if _never_executes(fault):
+            self.cpu.FaultStatus |= IACCVIOL
+            return MEM_MANAGE
         if fault.kind is AccessKind.FETCH:
             self.cpu.FaultStatus |= IBUSERR
         else:
             self.cpu.FaultStatus |= PRECISERR | BFARVALID
             self._bfar = fault.address
-        active = int(self.cpu.XProgramStatusRegister) & IPSR
-        self._raised = BUS_FAULT
-        if not int(self._nvic.ReadDoubleWord(SHCSR)) & BUSFAULTENA or active == BUS_FAULT:
-            self._raised = HARD_FAULT
-            self._hfsr |= HFSR_FORCED
-        if active in (2, HARD_FAULT):
-            self._report(fault)
-            self.lock_up("BusFault at priority -1 or above")
-            return
-        self._nvic.SetPendingIRQ(self._raised)
-        self.cpu.RaiseException(_PENDING)
+        return BUS_FAULT
 
     def enter(self, number: int, fault: Fault | None) -> None:
         """See `Core.enter`."""
         if fault is not None:
             self._report(fault)
             status, address = int(self.cpu.FaultStatus), 0 if fault.kind is AccessKind.FETCH else fault.address
-            self.machine.log.emit(ExceptionTaken(self.name, _FAULT_NAMES[self._raised], status, address))
+            self.machine.log.emit(ExceptionTaken(self.name, FAULT_NAMES[self._raised], status, address))
         elif number in _NAMES:
             self.machine.log.emit(ExceptionTaken(self.name, _NAMES[number], int(self.cpu.FaultStatus), 0))
 
     def _report(self, fault: Fault) -> None:
-        if not PPB_BASE <= fault.address < PPB_BASE + PPB_SIZE:
-            self.machine.bus.transact(self.initiator, fault.kind, fault.address, 4)
+        """Neither the core's own registers nor a fetch that the core refuses by itself is an access on the bus."""
+        if not _never_executes(fault) and not PPB_BASE <= fault.address < PPB_BASE + PPB_SIZE:
+            self.report(fault, thumb=True)
 
     # -- registers of the system control space -----------------------------------------------------------------------
 
@@ -121,3 +130,7 @@ class CortexM4(Core):
             self._guard(self, lambda: self.machine.reset_request(self.name))
             value &= ~SYSRESETREQ
         return value
+
+
+def _never_executes(fault: Fault) -> bool:
+    return fault.kind is AccessKind.FETCH and execute_never(fault.address)

@@ -46,6 +46,7 @@ class RenodeEngine:
         self._until: Callable[[], bool] | None = None
         self._failure: BaseException | None = None
         self._stale: list[tuple[MemoryBank, int, int]] = []
+        self._deferred: list[Callable[[], None]] = []
         self._entry_hook: Any = None
         viewers = (
             Viewer(a7.name, Initiator.A7_NS, "a7", _homes(machine, a7)),
@@ -102,6 +103,9 @@ class RenodeEngine:
             if reason is not None:
                 return reason
             self._drop_stale_code()
+            deferred, self._deferred = self._deferred, []
+            for work in deferred:
+                work()
             for core in self._order:
                 core.resume()
             step = min(self._quantum_us * CHUNK, -(-(end - self._horizon_ps) // MICROSECOND))
@@ -137,11 +141,17 @@ class RenodeEngine:
             self._machine.log.emit(CoreStopped(m4.name, "lockup: the vector table cannot be read"))
             return
         self._machine.log.emit(CoreReleased(m4.name, *vectors))
-        self._drop_stale_code()
-        m4.release(vectors)
-        self._watch_entry(vectors[1] & ~1)
         m4.state = CoreState.RUNNING
-        m4.resume()
+        if self._deferred:
+            self._deferred.append(lambda: self._let_go(vectors))
+        else:
+            self._let_go(vectors)
+
+    def _let_go(self, vectors: tuple[int, int]) -> None:
+        self._drop_stale_code()
+        self._m4.release(vectors)
+        self._watch_entry(vectors[1] & ~1)
+        self._m4.resume()
 
     def hold(self, core: str) -> None:
         """See `Engine.hold`."""
@@ -149,7 +159,12 @@ class RenodeEngine:
         if core != m4.name or m4.state is CoreState.HELD:
             return
         m4.state = CoreState.HELD
-        m4.reset()
+        if m4.cpu.OnPossessedThread:
+            # It holds itself, in the midst of an instruction: everybody stops, and `run` goes on from there.
+            self._deferred.append(m4.reset)
+            self._pause()
+        else:
+            m4.reset()
         self._machine.log.emit(CoreHeld(core, m4.retired))
 
     def save(self) -> object:

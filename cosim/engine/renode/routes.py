@@ -66,7 +66,8 @@ def window_spans(window: Window, viewer: Viewer, firewall: Firewall, deny: Deny)
             continue
         start = window.address + first - window.offset
         if is_bank:
-            routes = _bank_routes(grant.rights, deny, home=target.name in viewer.homes)
+            rights = grant.rights & ~Rights.FETCH if viewer.view == "m4" and execute_never(start) else grant.rights
+            routes = _bank_routes(rights, deny, home=target.name in viewer.homes)
         else:
             routes = _block_routes(grant.rights, deny)
         spans += _grouped(start, start + last - first, routes)
@@ -83,6 +84,11 @@ def gap_spans(windows: Sequence[Window], viewer: Viewer) -> list[Span]:
         routes = {Rights.READ: Route.FAULT, Rights.WRITE: Route.FAULT, Rights.FETCH: Route.DIRECT}
         fixed += _grouped(EXC_RETURN_PAGE, ADDRESS_SPACE, routes)
     return [*fixed, *(Span(start, end, Rights.ALL, Route.FAULT) for start, end in _gaps(sorted(taken)))]
+
+
+def execute_never(address: int) -> bool:
+    """Whether a Cortex-M4 refuses to execute at `address` by itself (ARMv7-M manual, B3.1: the default memory map)."""
+    return 0x40000000 <= address < 0x60000000 or address >= 0xA0000000
 
 
 def _bank_routes(rights: Rights, deny: Deny, *, home: bool) -> dict[Rights, Route]:
