@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,14 @@ class Fault:
     address: int
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a core was at the end of a run."""
+
+    retired: int
+    registers: Mapping[str, int]
+
+
 class Guard(Protocol):
     """Runs what a callback of a CPU thread does; nothing may escape there."""
 
@@ -51,6 +59,8 @@ class Core:
         self.origin_retired = 0
         self._guard = guard
         self._earlier = 0  # instructions before the last reset, which zeroes Renode's counter
+        self._seen = Seen(0, {})
+        self._ended = False
         self._fault: Fault | None = None
         self._handlers = self._callbacks()  # the CLR's delegates do not keep them alive
         cpu.IsHalted = True
@@ -61,7 +71,7 @@ class Core:
     @property
     def retired(self) -> int:
         """See `CoreView.retired`."""
-        return self._earlier + int(self.cpu.ExecutedInstructions)
+        return self._seen.retired if self._ended else self._earlier + int(self.cpu.ExecutedInstructions)
 
     @property
     def time_ps(self) -> int:
@@ -71,13 +81,15 @@ class Core:
     @property
     def pc(self) -> int:
         """See `CoreView.pc`."""
-        return int(self.cpu.PC.RawValue)
+        return self._seen.registers.get("pc", 0) if self._ended else int(self.cpu.PC.RawValue)
 
     def read_register(self, name: str) -> int:
         """See `CoreView.read_register`."""
         number = REGISTERS.get(name)
         if number is None:
             raise EngineError(f"core {self.name} has no register {name!r}", core=self.name)
+        if self._ended:
+            return self._seen.registers.get(name, 0)
         return int(self.cpu.GetRegister(number).RawValue)
 
     def write_register(self, name: str, value: int) -> None:
@@ -89,6 +101,14 @@ class Core:
     def count(self, instructions: int) -> None:
         """Instructions that retired without Renode's doing."""
         self._earlier += instructions
+
+    def remember(self) -> None:
+        """Keep what the outside may still ask for after Renode ended this machine."""
+        self._seen = Seen(self.retired, {name: self.read_register(name) for name in REGISTERS})
+
+    def end(self) -> None:
+        """Renode ended this machine: from now on the core is what was remembered."""
+        self._ended = True
 
     # -- control -----------------------------------------------------------------------------------------------
 

@@ -30,7 +30,11 @@ CHUNK = 20
 
 
 class RenodeEngine:
-    """See `cosim.engine.Engine`. One per process, because Renode has one emulation per process."""
+    """See `cosim.engine.Engine`.
+
+    Renode has one emulation per process, so a later engine ends this one: its memories, blocks, log and counters can
+    still be looked at, everything that would run it raises `EngineError`.
+    """
 
     name = "renode"
 
@@ -39,7 +43,7 @@ class RenodeEngine:
         self._machine = machine
         # Renode counts whole microseconds: what a quantum has beyond them is lost to a core of 209 MIPS.
         self._quantum_us = -(-machine.quantum // _mips(m4))
-        self._host = host = open_host(machine.platform, self._quantum_us)
+        self._ended = False
         self._horizon_ps = 0
         self._current: Core | None = None
         self._reason: StopReason | None = None
@@ -48,6 +52,8 @@ class RenodeEngine:
         self._stale: list[tuple[MemoryBank, int, int]] = []
         self._deferred: list[Callable[[], None]] = []
         self._entry_hook: Any = None
+        self._order: tuple[Core, ...] = ()
+        self._host = host = open_host(machine.platform, self._quantum_us, self._end)
         viewers = (
             Viewer(a7.name, Initiator.A7_NS, "a7", _homes(machine, a7)),
             Viewer(m4.name, Initiator.M4, "m4", _homes(machine, m4)),
@@ -55,7 +61,7 @@ class RenodeEngine:
         objects = host.objects
         self._a7 = CortexA7(machine, objects[a7.name], viewers[0], self._guard, self._serve_smc)
         self._m4 = CortexM4(machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus)
-        self._order: tuple[Core, ...] = (self._a7, self._m4)
+        self._order = (self._a7, self._m4)
         place_targets(host, machine, self._order, self._guard)
         self._windows = tuple(self._make_windows(core) for core in self._order)
         self._update_windows(None)
@@ -89,6 +95,7 @@ class RenodeEngine:
 
     def start(self, core: str, entry: int) -> None:
         """See `Engine.start`."""
+        self._check_alive()
         if core != self._a7.name:
             raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
         self._a7.start(entry)
@@ -96,11 +103,14 @@ class RenodeEngine:
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
         """See `Engine.run`."""
+        self._check_alive()
         end = self._horizon_ps + budget_ps
         self._reason, self._until = None, until
         while True:
             reason = self._why_stop(end)
             if reason is not None:
+                for core in self._order:
+                    core.remember()
                 return reason
             self._drop_stale_code()
             deferred, self._deferred = self._deferred, []
@@ -126,11 +136,13 @@ class RenodeEngine:
 
     def stop(self, reason: StopReason) -> None:
         """See `Engine.stop`."""
+        self._check_alive()
         self._reason = reason
         self._pause()
 
     def release(self, core: str) -> None:
         """See `Engine.release`."""
+        self._check_alive()
         m4 = self._m4
         if core != m4.name or m4.state is not CoreState.HELD:
             return
@@ -155,6 +167,7 @@ class RenodeEngine:
 
     def hold(self, core: str) -> None:
         """See `Engine.hold`."""
+        self._check_alive()
         m4 = self._m4
         if core != m4.name or m4.state is CoreState.HELD:
             return
@@ -178,6 +191,19 @@ class RenodeEngine:
     def load(self, state: object) -> None:  # noqa: ARG002
         """Refused like `save`."""
         self.save()
+
+    def _end(self) -> None:
+        self._ended = True
+        for core in self._order:
+            core.end()
+
+    def _check_alive(self) -> None:
+        if self._ended:
+            raise EngineError(
+                "this SoC was ended by a later one on the engine renode",
+                hint="Renode has one emulation per process: use one SoC after the other, or further processes",
+                engine=self.name,
+            )
 
     # -- on the CPU threads ------------------------------------------------------------------------------------
 
@@ -234,11 +260,13 @@ class RenodeEngine:
     # -- firewall and code ---------------------------------------------------------------------------------------
 
     def _update_windows(self, target: str | None) -> None:
-        for windows in self._windows:
+        for windows in () if self._ended else self._windows:
             windows.update(self._machine.bus.deny, target)
 
     def _on_host_write(self, bank: MemoryBank, offset: int, size: int) -> None:
         """The bus stored something: find the SMCs in it, and have its translations dropped."""
+        if self._ended:
+            return
         self._stale.append((bank, offset, size))
         if bank.name not in self._a7.viewer.homes:
             return

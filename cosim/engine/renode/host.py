@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -43,8 +43,12 @@ class Host:
         self.emulation.RunFor(TimeInterval.FromMicroseconds(microseconds))
 
 
-def open_host(platform: Platform, quantum_us: int) -> Host:
-    """Load Renode and the platform file. Raises `EngineError` when it is missing, refuses, or already has a machine."""
+def open_host(platform: Platform, quantum_us: int, on_end: Callable[[], None]) -> Host:
+    """Load Renode and the platform file; `quantum_us` is the length of a turn in microseconds.
+
+    Renode has one emulation per process: this ends the one before, and `on_end` is called when a later one ends this.
+    Raises `EngineError` when Renode is missing or refuses the file.
+    """
     installation = find_renode()
     _load(installation)
     from Antmicro.Renode.Time import TimeInterval
@@ -52,12 +56,8 @@ def open_host(platform: Platform, quantum_us: int) -> Host:
     from pyrenode3.wrappers import Emulation
 
     emulation = Emulation()
-    if any(True for _ in emulation):
-        raise EngineError(
-            "this process already has a SoC on the engine renode",
-            hint="Renode has one emulation per process: start another process for each further SoC",
-            engine="renode",
-        )
+    emulation.clear()
+    _call_at_end(on_end)
     machine = emulation.add_mach("stm32mp15")
     MonitorTimeExtensions.SetGlobalSerialExecution(emulation.internal, True)
     MonitorTimeExtensions.SetGlobalAdvanceImmediately(emulation.internal, True)
@@ -76,6 +76,20 @@ def open_host(platform: Platform, quantum_us: int) -> Host:
     version = f"renode {_number()}, {installation.runtime}, pyrenode3 {metadata.version('pyrenode3')}"
     objects = {child.name: child.internal for child in machine.sysbus}
     return Host(emulation.internal, machine.internal.SystemBus, version, objects)
+
+
+def _call_at_end(on_end: Callable[[], None]) -> None:
+    from Antmicro.Renode.Core import EmulationManager
+    from System import Action
+
+    manager = EmulationManager.Instance
+
+    def changed() -> None:
+        manager.EmulationChanged -= handler
+        on_end()
+
+    handler = Action(changed)
+    manager.EmulationChanged += handler
 
 
 def _number() -> str:
