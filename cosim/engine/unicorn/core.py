@@ -4,6 +4,10 @@ RAM is mapped at the address of the bank's own buffer, so all cores and aliases 
 every RAM range on which the firewall restricts this core, is an MMIO mapping that asks the bus for each access. A bank
 that is home to another core is mapped without write permission: the write ends the run, is announced, made by a single
 step, and the other core's translations of that code are dropped (Unicorn would go on executing the old bytes).
+
+MMIO mappings grant no right, so that each access arrives in the hook of invalid accesses first: there, and only there,
+an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though, and does not leave it
+at a store: then this core is *frozen*, which is to say that nothing the rest of the block does will have an effect.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ from unicorn import (
     UC_HOOK_MEM_INVALID,
     UC_MEM_FETCH_PROT,
     UC_MEM_FETCH_UNMAPPED,
+    UC_MEM_READ_PROT,
     UC_MEM_WRITE_PROT,
     UC_MEM_WRITE_UNMAPPED,
     UC_PROT_ALL,
     UC_PROT_EXEC,
+    UC_PROT_NONE,
     UC_PROT_READ,
     Uc,
 )
@@ -62,6 +68,7 @@ class _Piece:
 
     base: int
     size: int
+    permissions: int
     window: Window | None
 
 
@@ -88,6 +95,9 @@ class Core(ABC):
         self.must_wait: Callable[[], bool] = lambda: False
         self.waiting = False
         self._loop = loop
+        self._value = 0  # what the read at work gets, and its address
+        self._read_at = 0
+        self._frozen: tuple[Any, tuple[int, ...]] | None = None
         self._pieces: list[_Piece] = []
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
         uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
@@ -215,13 +225,17 @@ class Core(ABC):
             if Rights.READ | Rights.FETCH in rights:
                 permissions = UC_PROT_ALL if home and Rights.WRITE in rights else UC_PROT_READ | UC_PROT_EXEC
                 self.uc.mem_map_ptr(base, last - first, permissions, bank.host_address + first)
-                self._pieces.append(_Piece(base, last - first, window))
+                self._pieces.append(_Piece(base, last - first, permissions, window))
             else:
                 self._map_mmio(base, last - first, window)
 
     def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
-        self.uc.mmio_map(base, size, self._on_read, base, self._on_write, base)
-        self._pieces.append(_Piece(base, size, window))
+        self.uc.mmio_map(base, size, self._on_read, base, _written_before, base)
+        self.uc.mem_protect(base, size, UC_PROT_NONE)
+        self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
+
+    def _is_mmio(self, address: int) -> bool:
+        return any(p.permissions == UC_PROT_NONE and p.base <= address < p.base + p.size for p in self._pieces)
 
     def _publish_code(self) -> None:
         ranges = []
@@ -246,48 +260,71 @@ class Core(ABC):
             self.complete()
         self.lane.busy = 0
 
-    def abandon(self) -> None:
-        """Leave the emulation inside the instruction at work, which has no effect and will be repeated or faulted."""
-        self.lane.busy = 0
+    def _on_invalid_access(self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any) -> bool:
+        """Whether Unicorn may go on with the access; if not, the instruction has no effect."""
+        if self._given_up():
+            return False  # a later part of an instruction or IT block that is already given up
+        kind = _KIND_OF.get(access, AccessKind.READ)
+        value &= (1 << (8 * size)) - 1
+        if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT) and self._is_mmio(address):
+            if self._access(kind, address, size, value):
+                return True
+            self.lane.busy = 0
+        else:
+            self.fault = Fault(kind, address, size, value, mapped=access == UC_MEM_WRITE_PROT)
         self.lane.attention = 1
-        self.uc.emu_stop()
+        if kind is AccessKind.WRITE and self.lane.it_left:
+            self._freeze()
+        return False
 
-    def _on_read(self, _uc: Uc, offset: int, size: int, base: int) -> int:
-        return self._access(AccessKind.READ, base + offset, size, 0)
+    def _given_up(self) -> bool:
+        return self.fault is not None or self.waiting or self.failure is not None
 
-    def _on_write(self, _uc: Uc, offset: int, size: int, value: int, base: int) -> None:
-        self._access(AccessKind.WRITE, base + offset, size, value)
-
-    def _access(self, kind: AccessKind, address: int, size: int, value: int) -> int:
-        if self.fault is not None or self.waiting or self.failure is not None:
-            return 0  # a later part of an instruction that is already abandoned
+    def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
+        """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
         try:
             if self.must_wait():
                 self.waiting = True
-                self.abandon()
-                return 0
+                return False
             outcome = self.transact(kind, address, size, value)
-            if outcome.error:
-                self.fault = Fault(kind, address, size, value, reported=True)
-                self.abandon()
-            elif self.state is not CoreState.RUNNING:  # the access put this very core into reset
-                self.abandon()
-            return outcome.value
         except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
             self.failure = error
-            self.abandon()
-            return 0
+            return False
+        self._value, self._read_at = outcome.value, address
+        if outcome.error:
+            self.fault = Fault(kind, address, size, value, reported=True)
+        # The access may have put this very core into reset.
+        return not outcome.error and self.state is CoreState.RUNNING
+
+    def _on_read(self, _uc: Uc, offset: int, size: int, base: int) -> int:
+        """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""
+        shift = 8 * (base + offset - self._read_at)
+        value = self._value >> shift if shift >= 0 else self._value << -shift
+        return value & ((1 << (8 * size)) - 1)
+
+    def _freeze(self) -> None:
+        """Keep the state before the instruction at work, and let nothing more be stored."""
+        self._frozen = self.uc.context_save(), tuple(getattr(self.lane, f) for f in _COUNTED)
+        self._protect_all(frozen=True)
+
+    def thaw(self) -> None:
+        """Back to the state before the instruction that was given up, if the rest of an IT block ran on after it."""
+        if self._frozen is None:
+            return
+        (context, counted), self._frozen = self._frozen, None
+        self._protect_all(frozen=False)
+        self.uc.context_restore(context)
+        for field, value in zip(_COUNTED, counted, strict=True):
+            setattr(self.lane, field, value)
+
+    def _protect_all(self, *, frozen: bool) -> None:
+        for piece in self._pieces:
+            if piece.permissions == UC_PROT_ALL:
+                self.uc.mem_protect(piece.base, piece.size, UC_PROT_READ | UC_PROT_EXEC if frozen else UC_PROT_ALL)
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """One access as the bus answers it; subclasses serve their private range before."""
         return self.machine.bus.transact(self.initiator, kind, address, size, value)
-
-    def _on_invalid_access(self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any) -> bool:
-        kind = _KIND_OF.get(access, AccessKind.READ)
-        value &= (1 << (8 * size)) - 1
-        self.fault = Fault(kind, address, size, value, mapped=access == UC_MEM_WRITE_PROT)
-        self.lane.attention = 1
-        return False
 
     def _on_interrupt(self, uc: Uc, number: int, _data: Any) -> None:
         self.interrupt = number
@@ -315,6 +352,7 @@ class Core(ABC):
         self.uc.ctl_flush_tb()
 
 
+_COUNTED = ("retired", "busy", "pc", "it_left", "it_pc")
 _SAVED = ("retired", "busy", "pc", "it_left", "it_pc", "origin_ps", "origin_retired")
 
 
@@ -322,6 +360,10 @@ def _register_number(name: str) -> int | None:
     from unicorn import arm_const  # noqa: PLC0415 - one name table, needed only by debuggers and reports
 
     return getattr(arm_const, f"UC_ARM_REG_{name.upper()}", None)
+
+
+def _written_before(_uc: Uc, _offset: int, _size: int, _value: int, _base: int) -> None:
+    """The hook of invalid accesses made the write."""
 
 
 def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:

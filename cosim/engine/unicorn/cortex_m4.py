@@ -64,7 +64,7 @@ EXCP_EXCEPTION_EXIT = 8
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
 
-XPSR_T, XPSR_STACK_ALIGNED = 1 << 24, 1 << 9
+XPSR_T, XPSR_STACK_ALIGNED, XPSR_IPSR = 1 << 24, 1 << 9, 0x1FF
 CONTROL_SPSEL, CONTROL_FPCA = 1 << 1, 1 << 2
 BASIC_FRAME, EXTENDED_FRAME = 0x20, 0x68
 EXC_RETURN = 0xFFFFFFE0  # bit 4: basic frame, bit 3: to Thread mode, bit 2: on the process stack, bit 0: one
@@ -96,7 +96,6 @@ class CortexM4(Core):
         self.scs = SystemControl(machine.log, self._request_reset)
         super().__init__(machine, uc, loop, mips)
         self.name = name
-        self.lane.always_thumb = 1
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """See `Core.transact`; the private peripheral bus is this core's own."""
@@ -169,15 +168,14 @@ class CortexM4(Core):
         if chosen is None:
             self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
             return
-        self.machine.log.emit(
-            ExceptionTaken(self.name, EXCEPTION_NAMES[chosen], self.scs.cfsr, address if address is not None else 0)
-        )
+        self._report(chosen, address)
         self._enter(chosen)
 
     def _enter(self, number: int) -> None:
+        """Push the frame and begin to handle `number` (B1.5.6)."""
         uc = self.uc
         control, xpsr = uc.reg_read(UC_ARM_REG_CONTROL), uc.reg_read(UC_ARM_REG_XPSR)
-        floating, thread = bool(control & CONTROL_FPCA), not xpsr & 0x1FF
+        floating, thread = bool(control & CONTROL_FPCA), not xpsr & XPSR_IPSR
         process = thread and bool(control & CONTROL_SPSEL)
         sp = uc.reg_read(UC_ARM_REG_SP)
         frame = sp - (EXTENDED_FRAME if floating else BASIC_FRAME)
@@ -187,16 +185,29 @@ class CortexM4(Core):
         words += [self.pc, xpsr & ~XPSR_STACK_ALIGNED | (XPSR_STACK_ALIGNED if aligned else 0)]
         if floating:
             words += [uc.reg_read(UC_ARM_REG_S0 + i) for i in range(16)] + [uc.reg_read(UC_ARM_REG_FPSCR), 0]
+        exc_return = EXC_RETURN | 1 | (0 if floating else 0x10) | (8 if thread else 0) | (4 if process else 0)
         uc.reg_write(UC_ARM_REG_SP, frame)
         try:
             self._push(frame, words)
         except _StackError:
-            self._take_stacking_error(number, STKERR)
-            return
+            number = self._derive(number)
+        self._handle(number, exc_return)
+
+    def _derive(self, number: int) -> int:
+        """The push for `number` failed: the more urgent of it and the derived BusFault; the other pends (B1.5.11)."""
+        self.scs.record(STKERR, None)
+        derived = self.scs.escalate(BUS_FAULT, self._masks())
+        first, second = sorted((number, derived or HARD_FAULT), key=lambda n: (self.scs.priority(n), n))
+        if second != first:
+            self.scs.pend(second)
+        if first != number:
+            self._report(first, None)
+        return first
+
+    def _handle(self, number: int, exc_return: int) -> None:
+        """Begin to handle `number` on the frame that is there (ExceptionTaken of the manual)."""
         self._to_handler(number)
-        uc.reg_write(
-            UC_ARM_REG_LR, EXC_RETURN | 1 | (0 if floating else 0x10) | (8 if thread else 0) | (4 if process else 0)
-        )
+        self.uc.reg_write(UC_ARM_REG_LR, exc_return)
         self._branch_to_handler(number)
 
     def _to_handler(self, number: int) -> None:
@@ -224,18 +235,22 @@ class CortexM4(Core):
         uc.reg_write(UC_ARM_REG_APSR_NZCV, uc.reg_read(UC_ARM_REG_APSR_NZCV))
 
     def _return(self, value: int) -> None:
+        """Exception return by the EXC_RETURN `value`, with the integrity checks of B1.5.8."""
         uc = self.uc
-        number = uc.reg_read(UC_ARM_REG_IPSR)
-        to_thread, process, basic = bool(value & 8), bool(value & 4), bool(value & 0x10)
-        nested = len(self.scs.active) > 1
-        if value & 0xF not in (0x1, 0x9, 0xD) or to_thread == (nested and not self.scs.nonbasethreadena):
-            self.scs.deactivate(number)
-            uc.reg_write(UC_ARM_REG_LR, value)
-            self._take(USAGE_FAULT, INVPC, None)
-            return
+        number, active = uc.reg_read(UC_ARM_REG_IPSR), self.scs.active
+        kind = value & 0xF
+        legal = kind == 0x1 or (kind in (0x9, 0xD) and (len(active) == 1 or self.scs.nonbasethreadena))
         self.scs.deactivate(number)
-        if number != HARD_FAULT:
-            uc.reg_write(UC_ARM_REG_FAULTMASK, 0)
+        uc.reg_write(UC_ARM_REG_FAULTMASK, 0)
+        if number not in active or not legal:
+            self._chain(USAGE_FAULT, INVPC, value)
+            return
+        pending = self.scs.take_pending(self._masks())
+        if pending is not None:
+            self._report(pending, None)
+            self._handle(pending, value)
+            return
+        basic, process = bool(value & 0x10), kind == 0xD
         # The banked pointer: in Handler mode SP is MSP; selecting SPSEL in Thread mode makes SP the PSP.
         uc.reg_write(UC_ARM_REG_IPSR, 0)
         control = uc.reg_read(UC_ARM_REG_CONTROL) & ~(CONTROL_SPSEL | CONTROL_FPCA)
@@ -244,23 +259,40 @@ class CortexM4(Core):
         try:
             words = self._pop(frame, (BASIC_FRAME if basic else EXTENDED_FRAME) // 4)
         except _StackError:
-            self._take_stacking_error(BUS_FAULT, UNSTKERR)
+            self._chain(BUS_FAULT, UNSTKERR, value)
             return
-        for register, word in zip(_FRAME, words[:6], strict=True):
-            uc.reg_write(register, word)
-        pc, xpsr = words[6], words[7]
-        if not basic:
-            for i in range(16):
-                uc.reg_write(UC_ARM_REG_S0 + i, words[8 + i])
-            uc.reg_write(UC_ARM_REG_FPSCR, words[24])
-        frame += BASIC_FRAME if basic else EXTENDED_FRAME
-        frame += 4 if xpsr & XPSR_STACK_ALIGNED and self.scs.stack_aligned else 0
-        uc.reg_write(UC_ARM_REG_SP, frame & 0xFFFFFFFF)
+        if (kind == 0x1) != bool(words[7] & XPSR_IPSR):
+            self._chain(USAGE_FAULT, INVPC, value)
+            return
+        self._unstack(words, frame)
         uc.reg_write(UC_ARM_REG_CONTROL, control | (CONTROL_SPSEL if process else 0) | (0 if basic else CONTROL_FPCA))
+        pc, xpsr = words[6], words[7]
         uc.reg_write(UC_ARM_REG_XPSR, xpsr & ~XPSR_STACK_ALIGNED)
         uc.reg_write(UC_ARM_REG_PC, pc | (1 if xpsr & XPSR_T else 0))
         uc.reg_write(UC_ARM_REG_APSR_NZCV, xpsr & 0xF0000000)
         self._resume_it(pc, xpsr)
+
+    def _chain(self, number: int, status: int, exc_return: int) -> None:
+        """A return failed: take the fault on the frame that was not used up, LR telling how the return was meant."""
+        self.scs.record(status, None)
+        chosen = self.scs.escalate(number, self._masks())
+        if chosen is None:
+            self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
+            return
+        self._report(chosen, None)
+        self._handle(chosen, exc_return)
+
+    def _unstack(self, words: list[int], frame: int) -> None:
+        """Registers and stack pointer from the frame `words` at `frame`; PC and xPSR are the caller's."""
+        uc = self.uc
+        for register, word in zip(_FRAME, words[:6], strict=True):
+            uc.reg_write(register, word)
+        if len(words) > BASIC_FRAME // 4:
+            for i in range(16):
+                uc.reg_write(UC_ARM_REG_S0 + i, words[8 + i])
+            uc.reg_write(UC_ARM_REG_FPSCR, words[24])
+        frame += 4 * len(words) + (4 if words[7] & XPSR_STACK_ALIGNED and self.scs.stack_aligned else 0)
+        uc.reg_write(UC_ARM_REG_SP, frame & 0xFFFFFFFF)
 
     def _resume_it(self, pc: int, xpsr: int) -> None:
         """Tell the loop how much of an interrupted IT block is left (ITSTATE[3:0]: ones end the block)."""
@@ -268,17 +300,8 @@ class CortexM4(Core):
         self.lane.it_left = 4 - ((mask & -mask).bit_length() - 1) if mask else 0
         self.lane.it_pc = pc
 
-    def _take_stacking_error(self, number: int, status: int) -> None:
-        """A frame could not be pushed or popped: BusFault, without a valid frame (B1.5.8 and B1.5.11)."""
-        self.scs.record(status, None)
-        chosen = self.scs.escalate(BUS_FAULT, self._masks())
-        if chosen is None or number == HARD_FAULT:
-            self._lock_up("a frame cannot be stacked or unstacked")
-            return
-        self.machine.log.emit(ExceptionTaken(self.name, EXCEPTION_NAMES[chosen], self.scs.cfsr, 0))
-        self._to_handler(chosen)
-        self.uc.reg_write(UC_ARM_REG_LR, EXC_RETURN | 0x19)
-        self._branch_to_handler(chosen)
+    def _report(self, number: int, address: int | None) -> None:
+        self.machine.log.emit(ExceptionTaken(self.name, EXCEPTION_NAMES[number], self.scs.cfsr, address or 0))
 
     # -- helpers -----------------------------------------------------------------------------------------------
 

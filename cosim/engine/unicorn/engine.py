@@ -238,6 +238,7 @@ class UnicornEngine:
 
     def _serve(self, core: Core, error: int) -> None:
         self._current = core
+        core.thaw()
         fault, interrupt, invalid = core.fault, core.interrupt, core.invalid
         waiting, failure = core.waiting, core.failure
         core.fault = core.interrupt = core.failure = None
@@ -254,7 +255,7 @@ class UnicornEngine:
         elif invalid:
             core.drop_unfinished()
             core.take_undefined()
-        elif error:
+        elif error and core.state is CoreState.RUNNING:
             raise EngineError(
                 f"{core.name}: Unicorn stopped with error {error} at 0x{core.pc:08x}", core=core.name, pc=core.pc
             )

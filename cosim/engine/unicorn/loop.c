@@ -12,7 +12,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 1
+#define LOOP_ABI 2
 #define MAX_RANGES 32
 #define MAX_LANES 8
 #define PICOSECONDS 1000000u
@@ -26,7 +26,7 @@ struct range {
 struct lane {
     uint64_t retired, limit, origin_ps, origin_retired;
     uint64_t handle;
-    uint32_t busy, pc, it_left, it_pc, attention, runnable, always_thumb, mips;
+    uint32_t busy, pc, it_left, it_pc, attention, runnable, mips;
     uint32_t ranges, last_range;
     struct range range[MAX_RANGES];
 };
@@ -110,12 +110,8 @@ static int start(struct loop *loop, struct lane *lane) {
     uint32_t begin = 0, cpsr = 0;
     lane->attention = 0;
     loop->reg_read(uc, loop->reg_pc, &begin);
-    if (lane->always_thumb) {
-        begin |= 1;
-    } else {
-        loop->reg_read(uc, loop->reg_cpsr, &cpsr);
-        begin |= cpsr >> 5 & 1;
-    }
+    loop->reg_read(uc, loop->reg_cpsr, &cpsr);
+    begin |= cpsr >> 5 & 1;
     return loop->start(uc, begin, UINT64_MAX, 0, 0);
 }
 

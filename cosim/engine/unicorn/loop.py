@@ -47,7 +47,6 @@ class Lane(Protocol):
     it_pc: int  # address of the first of them
     attention: int  # a hook wants the engine; set by the engine's callbacks, cleared by the loop at each start
     runnable: int
-    always_thumb: int
     mips: int
     origin_ps: int  # time = origin_ps + (retired - origin_retired) * 1e6 / mips
     origin_retired: int
@@ -110,7 +109,6 @@ class PythonLane:
         "_hook",
         "_host",
         "_uc",
-        "always_thumb",
         "attention",
         "busy",
         "it_left",
@@ -127,7 +125,7 @@ class PythonLane:
     def __init__(self, handle: int) -> None:
         self._uc = ctypes.c_void_p(handle)
         self.retired = self.limit = self.busy = self.pc = self.it_left = self.it_pc = self.attention = 0
-        self.runnable = self.always_thumb = self.origin_ps = self.origin_retired = 0
+        self.runnable = self.origin_ps = self.origin_retired = 0
         self.mips = 1
         self._code: list[tuple[int, int, Any]] = []
         self._host: tuple[int, int, Any] = (0, 0, None)
@@ -196,11 +194,8 @@ class PythonLane:
         word = ctypes.c_uint32()
         uclib.uc_reg_read(self._uc, UC_ARM_REG_PC, ctypes.byref(word))
         begin = word.value
-        if self.always_thumb:
-            begin |= 1
-        else:
-            uclib.uc_reg_read(self._uc, UC_ARM_REG_CPSR, ctypes.byref(word))
-            begin |= word.value >> 5 & 1
+        uclib.uc_reg_read(self._uc, UC_ARM_REG_CPSR, ctypes.byref(word))
+        begin |= word.value >> 5 & 1
         error: int = uclib.uc_emu_start(
             self._uc, ctypes.c_uint64(begin), ctypes.c_uint64(NEVER), ctypes.c_uint64(0), ctypes.c_size_t(0)
         )

@@ -14,7 +14,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from cosim.engine.unicorn.loop import CodeRange, Lane
 from cosim.errors import EngineError
 
-ABI = 1
+ABI = 2
 MAX_RANGES = 32
 MAX_LANES = 8
 
@@ -34,7 +34,6 @@ class NativeLane(ctypes.Structure):
     it_pc: int
     attention: int
     runnable: int
-    always_thumb: int
     mips: int
     origin_ps: int
     origin_retired: int
@@ -42,10 +41,7 @@ class NativeLane(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint64) for name in ("retired", "limit", "origin_ps", "origin_retired", "handle")),
-        *(
-            (name, ctypes.c_uint32)
-            for name in ("busy", "pc", "it_left", "it_pc", "attention", "runnable", "always_thumb", "mips")
-        ),
+        *((name, ctypes.c_uint32) for name in ("busy", "pc", "it_left", "it_pc", "attention", "runnable", "mips")),
         ("ranges", ctypes.c_uint32),
         ("last_range", ctypes.c_uint32),
         ("range", _Range * MAX_RANGES),

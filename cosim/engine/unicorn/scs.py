@@ -23,12 +23,12 @@ CFSR_BITS = 0x030FBFBB  # every bit that the manual defines
 
 HFSR_VECTTBL, HFSR_FORCED, HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
-#: SHCSR bits by exception number: (enable, active)
+#: SHCSR bits by exception number: (enable, active, pended)
 _SHCSR = {
-    MEM_MANAGE: (1 << 16, 1 << 0),
-    BUS_FAULT: (1 << 17, 1 << 1),
-    USAGE_FAULT: (1 << 18, 1 << 3),
-    SVCALL: (0, 1 << 7),
+    MEM_MANAGE: (1 << 16, 1 << 0, 1 << 13),
+    BUS_FAULT: (1 << 17, 1 << 1, 1 << 14),
+    USAGE_FAULT: (1 << 18, 1 << 3, 1 << 12),
+    SVCALL: (0, 1 << 7, 1 << 15),
 }
 _AIRCR_KEY = 0x05FA
 _CCR_NONBASETHRDENA, _CCR_STKALIGN = 1 << 0, 1 << 9
@@ -84,6 +84,8 @@ class SystemControl(RegisterBlock):
         super().__init__("nvic", 0xE000E000, log)
         self._request_reset = request_reset
         self.active: tuple[int, ...] = ()
+        #: Exceptions that gave way to one that their own entry raised.
+        self.pending: tuple[int, ...] = ()
 
     @property
     def vtor(self) -> int:
@@ -162,10 +164,25 @@ class SystemControl(RegisterBlock):
         self.active = tuple(n for n in self.active if n != number)
         self._show_active()
 
+    def pend(self, number: int) -> None:
+        """`number` waits until nothing more urgent is handled."""
+        self.pending = (*self.pending, number)
+        self._show_active()
+
+    def take_pending(self, masks: Masks) -> int | None:
+        """The pending exception that is to be handled now, no longer pending; None if there is none."""
+        number = min(self.pending, key=lambda n: (self.priority(n), n), default=None)
+        if number is None or self.priority(number) >= self.execution_priority(masks):
+            return None
+        self.pending = tuple(n for n in self.pending if n != number)
+        self._show_active()
+        return number
+
     def _show_active(self) -> None:
         shcsr = self.value("SHCSR")
-        for number, (_, bit) in _SHCSR.items():
-            shcsr = shcsr | bit if number in self.active else shcsr & ~bit
+        for number, (_, active, pended) in _SHCSR.items():
+            shcsr &= ~(active | pended)
+            shcsr |= (active if number in self.active else 0) | (pended if number in self.pending else 0)
         self.poke("SHCSR", shcsr)
         self.poke("ICSR", (self.active[-1] if self.active else 0) | (1 << 11 if len(self.active) <= 1 else 0))
 
@@ -184,13 +201,13 @@ class SystemControl(RegisterBlock):
     def reset(self) -> None:
         """Back to the reset state: nothing is active."""
         super().reset()
-        self.active = ()
+        self.active = self.pending = ()
 
     def save_extra(self) -> object:
-        """The active exceptions, in the order of entry."""
-        return self.active
+        """The active exceptions in the order of entry, and the pending ones."""
+        return self.active, self.pending
 
     def load_extra(self, extra: object) -> None:
         """Restore what `save_extra` returned."""
         assert isinstance(extra, tuple)
-        self.active = extra
+        self.active, self.pending = extra
