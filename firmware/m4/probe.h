@@ -57,8 +57,9 @@ struct probe {
 /* Where a fault handler returns to unless its hook says otherwise; set by each probe before it faults. */
 extern volatile uint32_t probe_resume;
 
-/* A word that the M4 may read, for handlers that repair the faulting access. */
+/* Words that the M4 may use, for handlers that repair the faulting access. */
 extern volatile uint32_t probe_good_word;
+extern volatile uint32_t probe_good_words[2];
 
 /* The probes, in assembly: see probe_data.S and probe_state.S. */
 void probe_read(uint32_t *values);
@@ -94,6 +95,9 @@ void probe_it_itete(uint32_t *values);
 void probe_it_first(uint32_t *values);
 void probe_it_last(uint32_t *values);
 void probe_it_skipped(uint32_t *values);
+void probe_it_store(uint32_t *values);
+void probe_it_store_wide(uint32_t *values);
+void probe_it_store_nothing(uint32_t *values);
 void probe_it_svc(uint32_t *values);
 void probe_stack_aligned(uint32_t *values);
 void probe_stack_misaligned(uint32_t *values);

@@ -38,6 +38,7 @@ enum { ASIDE = 4 }; /* values from here on are the hooks' */
 
 volatile uint32_t probe_resume;
 volatile uint32_t probe_good_word = 0x900d900du;
+volatile uint32_t probe_good_words[2];
 uint32_t probe_process_stack[PROCESS_STACK] __attribute__((aligned(8)));
 
 static const struct probe *running;
@@ -57,6 +58,15 @@ static void repair(struct taken *taken, uint32_t *values)
     if (taken->number == SVCALL)
         return;
     taken->frame->r1 = (uint32_t)&probe_good_word;
+    taken->stay = 1;
+}
+
+/* The same; what the block stores and computes behind the faulting store must not be there yet. */
+static void repair_store(struct taken *taken, uint32_t *values)
+{
+    values[ASIDE + 1] = ((volatile uint32_t *)values)[ASIDE];
+    values[ASIDE + 2] = taken->frame->r2;
+    taken->frame->r1 = (uint32_t)probe_good_words;
     taken->stay = 1;
 }
 
@@ -218,6 +228,9 @@ static const struct probe probes[] = {
     {PROBE(it_first), .hook = repair},
     {PROBE(it_last), .hook = repair},
     {PROBE(it_skipped)},
+    {PROBE(it_store), .hook = repair_store},
+    {PROBE(it_store_wide), .hook = repair_store},
+    {PROBE(it_store_nothing), .hook = repair_store},
     {PROBE(it_svc)},
     {PROBE(stack_aligned)},
     {PROBE(stack_misaligned)},

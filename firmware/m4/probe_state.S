@@ -74,6 +74,7 @@ probe_fp_unused_at:
     movs r6, #0
     movs r7, #0
     mov r8, r7
+    movs r2, #0
     ldr r1, =DENIED
     cmp r5, #0                      /* EQ holds */
     \block
@@ -92,6 +93,9 @@ probe_\name\()_at:
     in_it it_first, nop, "ite eq", "ldreq r6, [r1]", "movne r5, #1", "movs r7, #3"
     in_it it_last, "itt eq", "moveq r5, #1", "ldreq r6, [r1]", "movs r7, #3"
     in_it it_skipped, "itet ne", "ldrne r6, [r1]", "moveq r5, #1", "strne r6, [r1]", "movs r8, #4"
+    in_it it_store, "itttt eq", "moveq r5, #1", "streq r5, [r1]", "streq r5, [r4, #16]", "moveq r2, #9"
+    in_it it_store_wide, "ittt eq", "moveq r5, #1", "stmiaeq r1!, {r5, r6}", "streq r5, [r4, #16]", "movs r2, #9"
+    in_it it_store_nothing, "ittt eq", "moveq r1, #NOTHING", "streq r5, [r1]", "streq r1, [r4, #16]", "movs r2, #9"
     in_it it_svc, "ittee eq", "svceq #0", "moveq r5, #1", "movne r6, #2", "movne r7, #3"
 
     /* SVC with the stack pointer at a given distance from 8-byte alignment. Values: SP before and after. */

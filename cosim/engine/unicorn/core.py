@@ -1,13 +1,15 @@
 """One core on Unicorn: its view of memory, its accesses to blocks, and the raw reasons why it stopped.
 
 RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and
-every RAM range on which the firewall restricts this core, is an MMIO mapping that asks the bus for each access. A bank
-that is home to another core is mapped without write permission: the write ends the run, is announced, made by a single
-step, and the other core's translations of that code are dropped (Unicorn would go on executing the old bytes).
+every RAM range that the firewall forbids to this core, is an MMIO mapping that grants no right. RAM that the core may
+only read, and every bank that is home to another core, is mapped without the right to write. So the hook of invalid
+accesses sees each access that is not plain RAM, and makes it by the bus. Unicorn then reads what the bus gave, and
+discards the write. Translations of code that was written behind a core's back are dropped (Unicorn would go on
+executing the old bytes).
 
-MMIO mappings grant no right, so that each access arrives in the hook of invalid accesses first: there, and only there,
-an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though, and does not leave it
-at a store: then this core is *frozen*, which is to say that nothing the rest of the block does will have an effect.
+In that hook an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though, and does
+not leave it at a store: then the core is *frozen*, which is to say that nothing the rest of the block does has an
+effect.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from cosim.bus import Outcome, View, Window
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, time_of
 from cosim.errors import EngineError
-from cosim.events import CoreStopped
+from cosim.events import CoreStopped, ForeignWrite
 from cosim.memory import MemoryBank
 
 PAGE = 0x1000
@@ -59,7 +61,6 @@ class Fault:
     size: int
     value: int
     reported: bool = False  # the bus already answered it with an error
-    mapped: bool = False  # the memory is there, but mapped without this right
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Core(ABC):
         self._loop = loop
         self._value = 0  # what the read at work gets, and its address
         self._read_at = 0
+        self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
         self._pieces: list[_Piece] = []
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
@@ -203,8 +205,7 @@ class Core(ABC):
                 last = min(offset + size, window.offset + window.size) - window.offset + window.address
                 self.uc.ctl_remove_cache(first, last)
 
-    def window_at(self, address: int) -> Window | None:
-        """What this core sees at `address`."""
+    def _window_at(self, address: int) -> Window | None:
         return next((w for w in self._windows() if w.address <= address < w.end), None)
 
     def _windows(self) -> Iterable[Window]:
@@ -234,9 +235,6 @@ class Core(ABC):
         self.uc.mem_protect(base, size, UC_PROT_NONE)
         self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
 
-    def _is_mmio(self, address: int) -> bool:
-        return any(p.permissions == UC_PROT_NONE and p.base <= address < p.base + p.size for p in self._pieces)
-
     def _publish_code(self) -> None:
         ranges = []
         for piece in self._pieces:
@@ -244,13 +242,6 @@ class Core(ABC):
                 offset = piece.window.offset + piece.base - piece.window.address
                 ranges.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
         self._loop.set_code(self.lane, ranges)
-
-    def permit_writes(self, address: int, size: int, permitted: bool) -> None:
-        """Open or close this core's mapping of a foreign bank around one stepped instruction."""
-        protection = UC_PROT_ALL if permitted else UC_PROT_READ | UC_PROT_EXEC
-        for piece in self._pieces:
-            if piece.window is not None and piece.base < address + size and address < piece.base + piece.size:
-                self.uc.mem_protect(piece.base, piece.size, protection)
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
@@ -266,16 +257,25 @@ class Core(ABC):
             return False  # a later part of an instruction or IT block that is already given up
         kind = _KIND_OF.get(access, AccessKind.READ)
         value &= (1 << (8 * size)) - 1
-        if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT) and self._is_mmio(address):
-            if self._access(kind, address, size, value):
+        if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT):
+            if self._is_part(address, size) or self._access(kind, address, size, value):
                 return True
             self.lane.busy = 0
         else:
-            self.fault = Fault(kind, address, size, value, mapped=access == UC_MEM_WRITE_PROT)
+            self.fault = Fault(kind, address, size, value)
         self.lane.attention = 1
         if kind is AccessKind.WRITE and self.lane.it_left:
             self._freeze()
         return False
+
+    def _is_part(self, address: int, size: int) -> bool:
+        """Unicorn repeats an unaligned write that was made, byte by byte."""
+        first, left = self._unaligned
+        if not (left and size == 1 and first <= address):
+            self._unaligned = address, size if address % size else 0
+            return False
+        self._unaligned = first, left - 1
+        return True
 
     def _given_up(self) -> bool:
         return self.fault is not None or self.waiting or self.failure is not None
@@ -286,6 +286,8 @@ class Core(ABC):
             if self.must_wait():
                 self.waiting = True
                 return False
+            if kind is AccessKind.WRITE:
+                self._report_foreign(address, size, value)
             outcome = self.transact(kind, address, size, value)
         except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
             self.failure = error
@@ -295,6 +297,19 @@ class Core(ABC):
             self.fault = Fault(kind, address, size, value, reported=True)
         # The access may have put this very core into reset.
         return not outcome.error and self.state is CoreState.RUNNING
+
+    def _report_foreign(self, address: int, size: int, value: int) -> None:
+        """Tell about a write that is allowed, to a bank that is home to another core."""
+        windows = [self._window_at(address), self._window_at(address + size - 1)]
+        targets = [(w.target, w.offset - w.address) for w in windows if w and isinstance(w.target, MemoryBank)]
+        decide = self.machine.firewall.decide
+        foreign = len(targets) == 2 and self.machine.homes.get(targets[0][0].name) != self.name
+        if foreign and not any(
+            decide(self.initiator, bank.name, at + shift, 1, AccessKind.WRITE)
+            for (bank, shift), at in zip(targets, (address, address + size - 1), strict=True)
+        ):
+            name = targets[0][0].name
+            self.machine.log.emit(ForeignWrite(self.initiator.value, address, size, value, name))
 
     def _on_read(self, _uc: Uc, offset: int, size: int, base: int) -> int:
         """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""

@@ -13,22 +13,19 @@ from typing import Any
 
 from unicorn import __version__ as unicorn_version
 
-from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine, StopReason
-from cosim.engine.unicorn.core import Core, Fault
+from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, CortexA7
 from cosim.engine.unicorn.cortex_m4 import CortexM4
 from cosim.engine.unicorn.loop import PICOSECONDS, Loop, PythonLoop, limit_at
 from cosim.engine.unicorn.native import NativeLoop, library_path
 from cosim.errors import EngineError
-from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, ForeignWrite, Stamp
+from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
 from cosim.memory import MemoryBank
 from cosim.platform.model import Entry
 
 CHUNK = 100  # quanta between two looks at Ctrl-C and at the condition
 MOST_PICOSECONDS = 10**16  # ten thousand seconds; keeps the C loop's arithmetic within 64 bits
-#: What a store instruction can reach beyond its first address (32 double words of VSTM), in bytes.
-STORE_REACH = 256
 
 
 def make_loop(kind: str) -> Loop:
@@ -56,6 +53,7 @@ class UnicornEngine:
         self._current: Core | None = None
         self._fresh: set[str] = set()
         self._dirty: set[str] = set()
+        self._stale: list[tuple[Core, MemoryBank, int, int]] = []
         self._reason: StopReason | None = None
         self._mapped = False
         for index, core in enumerate(self._order):
@@ -193,6 +191,9 @@ class UnicornEngine:
             for core in self._order:
                 core.remap(target)
         self._dirty.clear()
+        for writer, bank, offset, size in self._stale:
+            writer.forget_code(bank, offset, size)
+        self._stale.clear()
         for name in sorted(self._fresh):
             self._fresh.discard(name)
             core = self.cores[name]
@@ -206,7 +207,7 @@ class UnicornEngine:
     def _run(self, core: Core, limit: int) -> None:
         """Run one core to `limit`, whatever it needs on the way."""
         while core.lane.runnable and core.lane.retired < limit:
-            if self._dirty:
+            if self._dirty or self._stale:
                 self._prepare()
             core.lane.limit = limit
             error = self._loop.run(core.lane)
@@ -232,7 +233,11 @@ class UnicornEngine:
 
     def _on_host_write(self, bank: MemoryBank, offset: int, size: int) -> None:
         for core in self._order:
-            core.forget_code(bank, offset, size)
+            if core is self._current:
+                self._stale.append((core, bank, offset, size))  # not under the feet of the code that is running
+            else:
+                core.forget_code(bank, offset, size)
+        self._interrupt_current()
 
     # -- why a core stopped --------------------------------------------------------------------------------------
 
@@ -251,7 +256,9 @@ class UnicornEngine:
             self._serve_interrupt(core, interrupt)
         elif fault is not None:
             core.drop_unfinished()
-            self._serve_fault(core, fault)
+            if not fault.reported:
+                core.transact(fault.kind, fault.address, fault.size, fault.value)
+            core.take_fault(fault)
         elif invalid:
             core.drop_unfinished()
             core.take_undefined()
@@ -272,39 +279,3 @@ class UnicornEngine:
                 core.set_state(CoreState.OFF)
         else:
             core.take_interrupt(number)
-
-    def _serve_fault(self, core: Core, fault: Fault) -> None:
-        """Deliver an access that failed, or make the write that was mapped away (see `Core`)."""
-        if not fault.mapped:
-            if not fault.reported:
-                core.transact(fault.kind, fault.address, fault.size, fault.value)
-            core.take_fault(fault)
-            return
-        if core.must_wait():
-            self._catch_up(core)
-        window = core.window_at(fault.address)
-        if window is None or not isinstance(window.target, MemoryBank):
-            raise EngineError(f"{core.name}: no memory at 0x{fault.address:08x}", core=core.name, pc=core.pc)
-        bank = window.target
-        offset = fault.address - window.address + window.offset
-        if self._machine.firewall.decide(core.initiator, bank.name, offset, fault.size, AccessKind.WRITE) is None:
-            self._machine.log.emit(
-                ForeignWrite(core.initiator.value, fault.address, fault.size, fault.value, bank.name)
-            )
-            self._step_store(core, fault, bank, offset, keep=True)
-        elif core.transact(fault.kind, fault.address, fault.size, fault.value).error:
-            core.take_fault(fault)
-        else:
-            self._step_store(core, fault, bank, offset, keep=False)
-
-    def _step_store(self, core: Core, fault: Fault, bank: MemoryBank, offset: int, *, keep: bool) -> None:
-        """Execute one store with its target opened for it; then keep what it wrote, or take that back."""
-        first, last = max(0, offset - STORE_REACH), min(bank.size, offset + STORE_REACH)
-        before = bank.read(first, last - first)
-        core.permit_writes(fault.address, fault.size, permitted=True)
-        self._run(core, core.lane.retired + 1)
-        core.permit_writes(fault.address, fault.size, permitted=False)
-        if not keep:
-            bank.write(first, before)
-        for other in self._order:
-            other.forget_code(bank, first, last - first)
