@@ -56,7 +56,7 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
     if events is not None:
         check_writable(events)
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
-    image = _signed(read_input(path), path, pubkey)
+    image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
 
     def listen(record: Record) -> None:
@@ -81,7 +81,7 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
         facts = {"ready": report.ready, "resource_table_entries": entries}
         out_json({"file": str(path), **settings, **verdict.as_dict(), **facts})
     else:
-        _show(report)
+        show(report)
         if verdict.refusal is not None:
             log(f"`cosim inspect {path}` shows what is in the file and what is wrong with it")
     return verdict.exit_code
@@ -104,7 +104,7 @@ def _interruptible(save: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _signed(data: bytes, path: Path, pubkey: Path | None) -> bytes:
+def signed_image(data: bytes, path: Path, pubkey: Path | None) -> bytes:
     """The image to boot. An ELF file is signed here; anything else is for the TA to judge."""
     if not data.startswith(_ELF_MAGIC):
         return data
@@ -128,7 +128,8 @@ def _entry(entry: Resource) -> dict[str, object]:
     return {"type_name": entry.type_name, **facts}
 
 
-def _show(report: BootReport) -> None:
+def show(report: BootReport) -> None:
+    """Print the verdict of a boot, what it loaded, and how the monitors stand."""
     from cosim.boot import describe_entry
 
     verdict = report.verdict

@@ -136,10 +136,10 @@ def challenge(nonce: bytes) -> bytes:
 
 def parse_hello(payload: bytes) -> Hello:
     """Parse the payload of HELLO. Raises `ProtocolError`."""
-    fields, rest = _take(_HELLO, payload, Kind.HELLO)
+    (version, nonce, proof), rest = _take(_HELLO, payload, Kind.HELLO)
     peer, rest = _take_name(rest, Kind.HELLO)
     _nothing_left(rest, Kind.HELLO)
-    return Hello(*fields, peer)
+    return Hello(version, nonce, proof, peer)
 
 
 def parse_request(kind: Kind, payload: bytes) -> Request:
@@ -199,9 +199,9 @@ def start(core: str, entry: int) -> bytes:
     return name(core) + _WORD.pack(entry)
 
 
-def release(core: str, initial_sp: int, entry: int) -> bytes:
-    """Payload of RELEASE: let the core take its vectors, which are these."""
-    return name(core) + struct.pack("<II", initial_sp, entry)
+def release(core: str, entry: int) -> bytes:
+    """Payload of RELEASE: let the core take its vectors; the one of reset is `entry`."""
+    return name(core) + _WORD.pack(entry)
 
 
 def hold(core: str) -> bytes:

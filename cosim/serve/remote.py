@@ -20,7 +20,7 @@ from cosim.serve.protocol import MOST_DATA, Kind, Request
 
 A7: View = "a7"
 M4: View = "m4"
-_INITIATORS = {A7: Initiator.A7_NS, M4: Initiator.M4}
+_INITIATORS: dict[str, Initiator] = {A7: Initiator.A7_NS, M4: Initiator.M4}
 _NOWHERE = Stamp(0, "host", 0, 0)
 
 
@@ -118,7 +118,7 @@ class RemoteEngine:
     def __init__(self, machine: Machine, connection: Connection) -> None:
         self._machine = machine
         self._connection = connection
-        self._cores = {A7: RemoteCore(A7, CoreState.HELD), M4: RemoteCore(M4, CoreState.HELD)}
+        self._cores: dict[str, RemoteCore] = {A7: RemoteCore(A7, CoreState.HELD), M4: RemoteCore(M4, CoreState.HELD)}
         self._now = _NOWHERE
         self._reason: StopReason | None = None
         self._answer: bytes | None = protocol.done()
@@ -182,7 +182,7 @@ class RemoteEngine:
         self._apply_locks()
         self._cores[M4].state = CoreState.RUNNING
         self._machine.log.emit(CoreReleased(M4, initial_sp, entry))
-        self._connection.ask(Kind.RELEASE, protocol.release(M4, initial_sp, entry))
+        self._connection.ask(Kind.RELEASE, protocol.release(M4, entry))
 
     def hold(self, core: str) -> None:
         """See `Engine.hold`."""

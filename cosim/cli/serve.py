@@ -1,0 +1,104 @@
+"""`cosim serve`: run the secure world and the register models for a Renode beside this process, and judge its boot."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cosim.cli._output import about, check_writable, log, read_input, write_atomically
+from cosim.cli.boot import show, signed_image
+from cosim.options import FIREWALL, PROFILE, soc_config
+from cosim.timeline import Style, describe
+
+if TYPE_CHECKING:
+    from cosim.events import Record
+    from cosim.serve.listener import Connection
+    from cosim.soc import SocConfig
+
+DEFAULT_ADDRESS, DEFAULT_PORT = "127.0.0.1", 4157
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--pubkey", type=click.Path(path_type=Path), help="Key (PEM) to verify with; default: the test key.")
+@click.option("--address", default=DEFAULT_ADDRESS, show_default=True, help="Loopback address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free one.")
+@click.option("--allow-remote", is_flag=True, help="Let --address be one that other machines can reach.")
+@click.option("--socket", "socket_path", type=click.Path(path_type=Path), help="Listen on a Unix socket instead.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="Secret that the client must know; made if missing."
+)
+@click.option(PROFILE.flag, type=click.Choice(PROFILE.choices), default=PROFILE.default, help=PROFILE.help)
+@click.option(FIREWALL.flag, type=click.Choice(FIREWALL.choices), default=FIREWALL.default, help=FIREWALL.help)
+@click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
+@click.option("--keep", is_flag=True, help="Serve one Renode after the other; ends with an interrupt.")
+def serve(
+    path: Path,
+    *,
+    pubkey: Path | None,
+    address: str,
+    port: int,
+    allow_remote: bool,
+    socket_path: Path | None,
+    token_file: Path | None,
+    events: Path | None,
+    keep: bool,
+    **settings: str,
+) -> int:
+    """Serve a plain Renode that runs stm32mp157c-dk2.resc: it boots FILE, and its boot is judged here.
+
+    FILE is a signed image or an ELF file, which is signed with the project's test key. Prints what happens and the
+    verdict, and ends with the exit code that `cosim boot` would have.
+    """
+    from cosim.serve.listener import admit, listen_on_port, listen_on_socket
+    from cosim.serve.token import default_token_file, obtain_token
+    from ta.keys import load_public_key
+
+    if events is not None:
+        check_writable(events)
+    config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
+    image = signed_image(read_input(path), path, pubkey)
+    token_path = token_file or default_token_file()
+    token = obtain_token(token_path)
+    listening = (
+        listen_on_port(address, port, anywhere=allow_remote) if socket_path is None else listen_on_socket(socket_path)
+    )
+    with listening as listener:
+        _announce(listener, token_path)
+        while True:
+            connection = admit(listener, token, lambda why: log(f"sent a client away: {why}", Style.BAD))
+            log(f"serving {connection.peer}")
+            code = _serve_one(connection, image, config, path, events)
+            if not keep:
+                return code
+
+
+def _announce(listener: socket.socket, token_path: Path) -> None:
+    name = listener.getsockname()
+    where = name if listener.family is socket.AF_UNIX else f"{name[0]} port {name[1]}"
+    log(f"listening on {where}, token file {token_path}")
+
+
+def _serve_one(connection: Connection, image: bytes, config: SocConfig, path: Path, events: Path | None) -> int:
+    """Serve one admitted client to the end, print timeline and verdict; the exit code of its boot."""
+    from cosim.serve.server import serve_boot
+
+    records: list[Record] = []
+
+    def listen(record: Record) -> None:
+        records.append(record)
+        line = describe(record)
+        if line.style is not Style.DETAIL:
+            log(str(line), line.style)
+
+    try:
+        with about(path):
+            report = serve_boot(connection, image, config, listen=listen)
+    finally:
+        if events is not None:
+            write_atomically(events, (record.as_json().encode() + b"\n" for record in records))
+    show(report)
+    return report.verdict.exit_code
