@@ -28,12 +28,15 @@ SOURCES = sorted(path for top in ("ta", "cosim") for path in (ROOT / top).rglob(
 FLOORS = (
     ("ta",),
     ("cosim.errors", "cosim.access", "cosim.events", "cosim.registers", "cosim.resources"),
-    ("cosim.memory", "cosim.memory_map", "cosim.platform", "cosim.peripherals", "cosim.firewall", "cosim.bus"),
+    (
+        "cosim.memory", "cosim.memory_map", "cosim.platform", "cosim.peripherals", "cosim.firewall", "cosim.bus",
+        "cosim.interrupts", "cosim.timers",
+    ),
     ("cosim.engine",),
     ("cosim.client", "cosim.assembly", "cosim.soc"),
     (
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
-        "cosim.inspection", "cosim.options", "cosim.testing",
+        "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
     ),
     ("cosim.serve", "cosim.bench", "cosim.cli", "cosim.pytest_plugin"),
 )  # fmt: skip
