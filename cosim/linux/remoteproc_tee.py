@@ -5,6 +5,7 @@ Any error of the TEE is -EIO, a session that cannot be opened -EINVAL. One call 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from cosim.client import LOGIN_REE_KERNEL, TA_UUID, Command
@@ -60,7 +61,8 @@ class RemoteprocTee:
             address, size = self.resource_table("rproc_tee_parse_fw")
             return self._memory.read(address, size, "rproc_tee_parse_fw") if size else None
         except KernelError:
-            self.release_fw()
+            with contextlib.suppress(KernelError):
+                self.release_fw()
             raise
 
     def start(self) -> None:
