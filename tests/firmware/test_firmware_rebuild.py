@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from firmware_files import FIRMWARE, PREBUILT, PROGRAMS
+from firmware_files import FIRMWARE, PREBUILT, PROBES, PROGRAMS
 
 COMPILER = "arm-none-eabi-gcc"
 
@@ -40,7 +40,7 @@ def test_the_committed_checksums_are_those_of_the_committed_programs() -> None:
     lines = (PREBUILT / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split() for line in lines)}
     assert listed == {
-        f"{name}.elf": hashlib.sha256((PREBUILT / f"{name}.elf").read_bytes()).hexdigest() for name in PROGRAMS
+        f"{name}.elf": hashlib.sha256((PREBUILT / f"{name}.elf").read_bytes()).hexdigest() for name in PROGRAMS + PROBES
     }
 
 
