@@ -168,10 +168,9 @@ class CortexM4(Core):
         if chosen is None:
             self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
             return
-        self._report(chosen, address)
-        self._enter(chosen)
+        self._enter(chosen, address)
 
-    def _enter(self, number: int) -> None:
+    def _enter(self, number: int, address: int | None) -> None:
         """Push the frame and begin to handle `number` (B1.5.6)."""
         uc = self.uc
         control, xpsr = uc.reg_read(UC_ARM_REG_CONTROL), uc.reg_read(UC_ARM_REG_XPSR)
@@ -191,7 +190,7 @@ class CortexM4(Core):
             self._push(frame, words)
         except _StackError:
             number = self._derive(number)
-        self._handle(number, exc_return)
+        self._handle(number, exc_return, address)
 
     def _derive(self, number: int) -> int:
         """The push for `number` failed: the more urgent of it and the derived BusFault; the other pends (B1.5.11)."""
@@ -200,12 +199,11 @@ class CortexM4(Core):
         first, second = sorted((number, derived or HARD_FAULT), key=lambda n: (self.scs.priority(n), n))
         if second != first:
             self.scs.pend(second)
-        if first != number:
-            self._report(first, None)
         return first
 
-    def _handle(self, number: int, exc_return: int) -> None:
+    def _handle(self, number: int, exc_return: int, address: int | None = None) -> None:
         """Begin to handle `number` on the frame that is there (ExceptionTaken of the manual)."""
+        self.machine.log.emit(ExceptionTaken(self.name, EXCEPTION_NAMES[number], self.scs.cfsr, address or 0))
         self._to_handler(number)
         self.uc.reg_write(UC_ARM_REG_LR, exc_return)
         self._branch_to_handler(number)
@@ -247,7 +245,6 @@ class CortexM4(Core):
             return
         pending = self.scs.take_pending(self._masks())
         if pending is not None:
-            self._report(pending, None)
             self._handle(pending, value)
             return
         basic, process = bool(value & 0x10), kind == 0xD
@@ -279,7 +276,6 @@ class CortexM4(Core):
         if chosen is None:
             self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
             return
-        self._report(chosen, None)
         self._handle(chosen, exc_return)
 
     def _unstack(self, words: list[int], frame: int) -> None:
@@ -299,9 +295,6 @@ class CortexM4(Core):
         mask = (xpsr >> 10 & 0x3) << 2 | (xpsr >> 25 & 0x3)
         self.lane.it_left = 4 - ((mask & -mask).bit_length() - 1) if mask else 0
         self.lane.it_pc = pc
-
-    def _report(self, number: int, address: int | None) -> None:
-        self.machine.log.emit(ExceptionTaken(self.name, EXCEPTION_NAMES[number], self.scs.cfsr, address or 0))
 
     # -- helpers -----------------------------------------------------------------------------------------------
 
