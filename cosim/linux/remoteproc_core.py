@@ -150,7 +150,7 @@ class Rproc:
 
     def shutdown(self) -> None:
         """rproc_shutdown. Raises KernelError (-EINVAL) unless the processor runs, or when it cannot be stopped."""
-        if self._state not in (RprocState.RUNNING, RprocState.ATTACHED, RprocState.CRASHED):
+        if self._state not in (RprocState.RUNNING, RprocState.ATTACHED):
             raise KernelError("rproc_shutdown", Errno.EINVAL, f"can't stop rproc in state {self._state.name}")
         if self._power > 1:
             self._power -= 1
@@ -175,7 +175,8 @@ class Rproc:
     def trigger_recovery(self) -> None:
         """rproc_trigger_recovery: stop, fetch the file again, start. Raises KernelError.
 
-        Nothing is released in between; the TA authenticates the file again.
+        Nothing is released in between; the TA authenticates the file again. After a recovery that failed the use count
+        stays as it was, as in the kernel: the next `boot` only counts.
         """
         if self._state is not RprocState.CRASHED:
             return
@@ -188,8 +189,8 @@ class Rproc:
             raise
 
     def delete(self) -> None:
-        """rproc_del: shut down if need be, then no more."""
-        if self._state in (RprocState.RUNNING, RprocState.CRASHED):
+        """rproc_del: shut down if it runs, then no more."""
+        if self._state is RprocState.RUNNING:
             self._power = 1
             self.shutdown()
         self._enter(RprocState.DELETED)

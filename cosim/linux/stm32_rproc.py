@@ -6,6 +6,7 @@ Registers are those of the board's device tree: st,syscfg-holdboot, st,syscfg-pd
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cosim.linux import elf_loader
 from cosim.linux.carveout import Carveouts
@@ -36,15 +37,26 @@ _SMC_RCC, _SMC_REG_WRITE = 0x82001000, 0x1
 Wait = Callable[[Callable[[], bool], int], bool]
 
 
+@dataclass(frozen=True)
+class Board:
+    """What the driver finds on the board; `mailbox` is None where there is no IPCC."""
+
+    memory: KernelMemory
+    smc: Smc
+    mailbox: Mailbox | None
+    wait: Wait
+    printk: Printk
+
+
 class Stm32Rproc(RprocOps):
     """The operations without a TEE: the ELF file is loaded, and BOOT_MCU written, by the normal world."""
 
-    def __init__(self, memory: KernelMemory, smc: Smc, mailbox: Mailbox | None, wait: Wait, printk: Printk) -> None:
-        self._memory = memory
-        self._smc = smc
-        self._mailbox = mailbox
-        self._wait = wait
-        self._printk = printk
+    def __init__(self, board: Board) -> None:
+        self._memory = board.memory
+        self._smc = board.smc
+        self._mailbox = board.mailbox
+        self._wait = board.wait
+        self._printk = board.printk
 
     def probe(self) -> RprocState:
         """stm32_rproc_probe: a processor that a boot loader started is found DETACHED."""
@@ -93,9 +105,10 @@ class Stm32Rproc(RprocOps):
 
     def kick(self, notify_id: int) -> None:
         """stm32_rproc_kick: the mailbox of the virtqueue; other ids have none and nothing happens."""
-        if self._mailbox is not None and notify_id in (Channel.VQ0, Channel.VQ1):
-            if not self._mailbox.send(Channel(notify_id)):
-                self._printk("err", "stm32_rproc_kick", f"failed (vq{notify_id}, err:-105)")
+        if self._mailbox is None or notify_id not in (Channel.VQ0, Channel.VQ1):
+            return
+        if not self._mailbox.send(Channel(notify_id)):
+            self._printk("err", "stm32_rproc_kick", f"failed (vq{notify_id}, err:-105)")
 
     def release_fw(self, state: RprocState) -> None:
         """Nothing is left to release without a TEE."""
@@ -136,16 +149,8 @@ class Stm32Rproc(RprocOps):
 class Stm32RprocTee(Stm32Rproc):
     """The operations with `st,rproc-tee`: load, start, stop and release are the TA's."""
 
-    def __init__(
-        self,
-        memory: KernelMemory,
-        smc: Smc,
-        mailbox: Mailbox | None,
-        wait: Wait,
-        printk: Printk,
-        tee: RemoteprocTee,
-    ) -> None:
-        super().__init__(memory, smc, mailbox, wait, printk)
+    def __init__(self, board: Board, tee: RemoteprocTee) -> None:
+        super().__init__(board)
         self._tee = tee
 
     def probe(self) -> RprocState:
