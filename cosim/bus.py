@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cosim.access import RIGHT_OF, AccessKind, Deny, Initiator, Peripheral
 from cosim.errors import BusFault, PlatformError
@@ -41,16 +41,17 @@ class Window:
         return self.address + self.size
 
 
-@dataclass(frozen=True)
-class Outcome:
+# Made for every access of every core, so these are tuples: a frozen dataclass takes several times as long to make.
+
+
+class Outcome(NamedTuple):
     """What a core gets: the value read (0 for writes), and whether it must take an external abort."""
 
     value: int
     error: bool
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """An access as its initiator made it; `data` is what a write writes."""
 
     initiator: Initiator
@@ -60,8 +61,7 @@ class _Request:
     data: bytes = b""
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(NamedTuple):
     """A part of an access that lies in one window: `offset` in the target, `start` in the access, both in bytes."""
 
     target: Target
@@ -110,6 +110,12 @@ class Bus:
         """The bus with every access made as `a7-s`."""
         return SecureView(self)
 
+    def window_at(self, view: View, address: int) -> Window | None:
+        """What lies at `address` in a view."""
+        index = bisect.bisect_right(self._starts[view], address) - 1
+        window = self._views[view][index] if index >= 0 else None
+        return window if window is not None and address < window.end else None
+
     # Accesses of cores
 
     def transact(self, initiator: Initiator, kind: AccessKind, address: int, size: int, value: int = 0) -> Outcome:
@@ -134,7 +140,8 @@ class Bus:
             for piece in pieces:
                 self._store(piece, data[piece.start : piece.end], initiator)
             return Outcome(0, False)
-        return Outcome(int.from_bytes(b"".join(_load(piece, initiator) for piece in pieces), "little"), False)
+        data = _load(pieces[0], initiator) if len(pieces) == 1 else b"".join(_load(p, initiator) for p in pieces)
+        return Outcome(int.from_bytes(data, "little"), False)
 
     # Accesses of the secure world and the debugger
 
@@ -190,19 +197,16 @@ class Bus:
 
     def _pieces(self, view: View, address: int, size: int) -> list[_Piece]:
         """The parts of an access window by window; empty when one of its bytes reaches nothing."""
-        windows, starts = self._views[view], self._starts[view]
         pieces: list[_Piece] = []
-        index = bisect.bisect_right(starts, address) - 1
         start = 0
         while start < size:
             at = address + start
-            window = windows[index] if 0 <= index < len(windows) else None
-            if window is None or not window.address <= at < window.end:
+            window = self.window_at(view, at)
+            if window is None:
                 return []
             part = min(size - start, window.end - at)
             pieces.append(_Piece(window.target, window.offset + at - window.address, part, start))
             start += part
-            index += 1
         return pieces
 
     def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
@@ -268,8 +272,17 @@ def _in_view(windows: Sequence[Window], view: View) -> list[Window]:
     return found
 
 
-def _aligned_parts(piece: _Piece) -> Iterator[tuple[int, int]]:
+def _aligned_parts(piece: _Piece) -> Iterable[tuple[int, int]]:
     """Start in the piece and size of the largest naturally aligned accesses that make it up."""
+    whole = _WHOLE.get(piece.size)
+    return whole if whole and piece.offset % piece.size == 0 else _cut(piece)
+
+
+#: The parts of an access that is aligned as it is, by its size; nearly all of a core's accesses to blocks are.
+_WHOLE = {size: ((0, size),) for size in (1, 2, 4)}
+
+
+def _cut(piece: _Piece) -> Iterator[tuple[int, int]]:
     at = 0
     while at < piece.size:
         size = next(n for n in (4, 2, 1) if (piece.offset + at) % n == 0 and at + n <= piece.size)

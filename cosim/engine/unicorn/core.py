@@ -206,7 +206,7 @@ class Core(ABC):
                 self.uc.ctl_remove_cache(first, last)
 
     def _window_at(self, address: int) -> Window | None:
-        return next((w for w in self._windows() if w.address <= address < w.end), None)
+        return self.machine.bus.window_at(self.view, address)
 
     def _windows(self) -> Iterable[Window]:
         return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
