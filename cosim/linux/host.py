@@ -1,0 +1,159 @@
+"""A Linux on a SoC: the drivers put together, and the loop that lets the SoC run while the kernel waits.
+
+The A7 client does not run meanwhile; the model takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cosim.engine import CoreState, StopReason
+from cosim.linux.mailbox import Channel, Mailbox
+from cosim.linux.memory import KernelMemory
+from cosim.linux.optee import Optee
+from cosim.linux.remoteproc_core import CrashType, Rproc, RprocState
+from cosim.linux.remoteproc_tee import RemoteprocTee
+from cosim.linux.resources import VdevSpec
+from cosim.linux.rpmsg import VIRTIO_ID_RPMSG, RpmsgBus
+from cosim.linux.stm32_rproc import Board, Stm32Rproc, Stm32RprocTee
+from cosim.linux.trace import TraceReader
+from cosim.linux.virtio import VirtioDevice
+from cosim.soc import Soc
+
+#: How long the SoC runs between two looks of the kernel, virtual time: about a thousand M4 instructions.
+SLICE_PS = 5 * 10**6
+#: How long rpmsg_send waits for a buffer in the kernel: 15 s.
+SEND_TIMEOUT_PS = 15 * 10**12
+#: BKP19R, where firmware built on Cube's CoproSync reports its state; 5 is "crashed".
+_FIRMWARE_STATE, _FIRMWARE_CRASHED = 0x5C00A14C, 5
+_CHANNEL_OF_QUEUE = {Channel.VQ0: 0, Channel.VQ1: 1}
+
+
+class LinuxHost:
+    """The kernel side of one SoC with `firmware` as its firmware file; with `tee` False the M4 is loaded without a TEE.
+
+    Raises KernelError when the drivers do not probe. `send_timeout_ps` bounds how long a send waits for a buffer.
+    """
+
+    def __init__(self, soc: Soc, firmware: bytes, *, tee: bool = True, send_timeout_ps: int = SEND_TIMEOUT_PS) -> None:
+        self.soc = soc
+        self.firmware = firmware
+        self.traces: list[TraceReader] = []
+        self.buses: list[RpmsgBus] = []
+        self._send_timeout_ps = send_timeout_ps
+        self._memory = memory = KernelMemory(soc.bus)
+        self._mailbox = Mailbox(memory) if "ipcc" in soc.blocks else None
+        self._devices: list[VirtioDevice] = []
+        smc = soc.secure_world.smc
+        board = Board(memory, smc, self._mailbox, self.run, self._printk)
+        self._tee: RemoteprocTee | None = None
+        if tee:
+            optee = Optee(memory, smc)
+            optee.probe()
+            self._tee = RemoteprocTee(optee, memory)
+            ops: Stm32Rproc = Stm32RprocTee(board, self._tee)
+        else:
+            ops = Stm32Rproc(board)
+        self.rproc = Rproc(ops, memory, soc.log, lambda: self.firmware, self._make_device)
+        ops.probe()
+
+    # -- life of the processor -------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """`echo start > state`. Raises KernelError; the processor is OFFLINE then."""
+        self.buses, self._devices = [], []
+        self.rproc.boot()
+        self.traces = [
+            TraceReader(spec, self._memory, self.rproc.carveouts, self.soc.log) for spec in self.rproc.resources.traces
+        ]
+
+    def shutdown(self) -> None:
+        """`echo stop > state`. Raises KernelError."""
+        self._read_traces()
+        self.rproc.shutdown()
+
+    def crash_reason(self) -> str | None:
+        """Why the processor does not do its work any more, None while it does.
+
+        Stands for the watchdog interrupt of the board: a core that locked up or was reset, or firmware that said itself
+        that it crashed (TAMP BKP19R).
+        """
+        state = self.soc.m4.state
+        if state in (CoreState.LOCKED_UP, CoreState.HELD, CoreState.OFF):
+            return f"the core is {state.value}"
+        if int.from_bytes(self.soc.debug_read(_FIRMWARE_STATE, 4), "little") == _FIRMWARE_CRASHED:
+            return "the firmware reported a crash in TAMP BKP19R"
+        return None
+
+    def report_crash(self, kind: CrashType = CrashType.WATCHDOG) -> None:
+        """What the watchdog interrupt does: save the trace, then recover. Raises KernelError."""
+        self._read_traces()
+        self.rproc.report_crash(kind)
+
+    def close(self) -> None:
+        """Unbind the driver: stop the processor if it runs, close the session."""
+        self._read_traces()
+        self.rproc.delete()
+        if self._tee is not None:
+            self._tee.unregister()
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ps(self) -> int:
+        """The machine's virtual time in picoseconds."""
+        return self.soc.log.clock().time_ps
+
+    def run(self, until: Callable[[], bool], budget_ps: int) -> bool:
+        """Let the SoC run, and the kernel serve what comes, until the condition holds; whether it held.
+
+        The condition is looked at every 5 us of virtual time. Ends early when no core can go on.
+        """
+        left = budget_ps
+        self.service()
+        while not until():
+            if left <= 0:
+                return False
+            reason = self.soc.run(None, min(SLICE_PS, left))
+            left -= SLICE_PS
+            self.service()
+            if reason is not StopReason.TIME:
+                return until()
+        return True
+
+    def service(self) -> None:
+        """The kernel's interrupt handlers: mailbox and virtqueues."""
+        if self._mailbox is None:
+            for bus in self.buses:
+                bus.poll()
+            return
+        for channel in sorted(self._mailbox.take()):
+            if channel in _CHANNEL_OF_QUEUE:
+                for device in self._devices:
+                    device.interrupt(_CHANNEL_OF_QUEUE[channel])
+        self._mailbox.pump()
+
+    def read_traces(self) -> None:
+        """Report what the firmware wrote into its trace buffers since the last look."""
+        for trace in self.traces:
+            trace.poll()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _read_traces(self) -> None:
+        if self.rproc.state is RprocState.RUNNING:
+            self.read_traces()
+            for trace in self.traces:
+                trace.flush()
+
+    def _printk(self, level: str, function: str, text: str) -> None:
+        self.rproc.printk(level, function, text)
+
+    def _make_device(self, rproc: Rproc, spec: VdevSpec) -> VirtioDevice:
+        driver = None
+        if spec.id == VIRTIO_ID_RPMSG:
+            driver = RpmsgBus(self.soc.log, lambda until: self.run(until, self._send_timeout_ps))
+            self.buses.append(driver)
+        device = VirtioDevice(rproc, spec, driver)
+        self._devices.append(device)
+        return device
