@@ -93,10 +93,14 @@ class Core:
         return int(self.cpu.GetRegister(number).RawValue)
 
     def write_register(self, name: str, value: int) -> None:
-        """Set one of `REGISTERS`."""
+        """Set one of `REGISTERS`; bit 0 of the PC selects T32."""
         from Antmicro.Renode.Peripherals.CPU import RegisterValue
 
-        self.cpu.SetRegister(REGISTERS[name], RegisterValue.Create(value & 0xFFFFFFFF, 32))
+        number = RegisterValue.Create(value & 0xFFFFFFFF, 32)
+        if name == "pc":
+            self.cpu.PC = number  # only this way Renode looks at bit 0
+        else:
+            self.cpu.SetRegister(REGISTERS[name], number)
 
     def count(self, instructions: int) -> None:
         """Instructions that retired without Renode's doing."""

@@ -52,11 +52,9 @@ class CortexM4(Core):
 
     def release(self, vectors: tuple[int, int]) -> None:
         """Leave reset; runs from the next quantum on."""
-        from Antmicro.Renode.Peripherals.CPU import RegisterValue
-
         self.cpu.VectorTableOffset = 0  # otherwise Renode guesses it from what was loaded
-        self.cpu.SP = RegisterValue.Create(vectors[0] & ~3, 32)
-        self.cpu.PC = RegisterValue.Create(vectors[1], 32)
+        self.write_register("sp", vectors[0] & ~3)
+        self.write_register("pc", vectors[1])
 
     def reset(self) -> None:
         """See `Core.reset`; the NVIC is part of the core."""

@@ -246,14 +246,15 @@ class RenodeEngine:
         from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
 
         m4 = self._m4
-        before = m4.retired
-
-        def reached(_cpu: Any, _address: Any) -> None:
-            if m4.retired == before:
-                self._guard(m4, lambda: self._machine.log.emit(FirstInstruction(m4.name, entry)))
-
         if self._entry_hook is not None:
             m4.cpu.RemoveHooksAt(self._entry_hook[0])
+
+        def reached(_cpu: Any, _address: Any) -> None:
+            # A hook costs time at each hit, and the entry may lie in a loop.
+            m4.cpu.RemoveHooksAt(entry)
+            self._entry_hook = None
+            self._guard(m4, lambda: self._machine.log.emit(FirstInstruction(m4.name, entry)))
+
         self._entry_hook = entry, CpuAddressHook(reached)
         m4.cpu.AddHook(*self._entry_hook)
 
