@@ -16,8 +16,8 @@ DEMOS = ("demo_m4", "demo_m4_retram", "demo_m4_notable", "demo_m4_lma", "demo_m4
 M4_PROGRAMS = (*DEMOS, "spin_m4")
 A7_PROGRAMS = ("a7_client", "a7_spin")
 PROGRAMS = M4_PROGRAMS + A7_PROGRAMS
-#: Measure the simulated core, see tests/engines; no examples of firmware.
-PROBES = ("probe_faults", "probe_lockup", "probe_it")
+#: Programs that other folders of tests are about: the simulated core (tests/engines), RPMsg (tests/linux).
+PROBES = ("rpmsg_echo", "probe_faults", "probe_lockup", "probe_it")
 
 
 @dataclass(frozen=True)
