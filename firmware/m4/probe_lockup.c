@@ -23,8 +23,8 @@ enum mode {
     RESET_REQUEST,
 };
 
-/* Not const: it is in .data, the test finds it there by its symbol. */
-volatile uint32_t probe_mode = FAULT_IN_HARDFAULT;
+/* Volatile, so that the code reads what the test put there. */
+const volatile uint32_t probe_mode = FAULT_IN_HARDFAULT;
 
 int main(void);
 void fault_handler(void);

@@ -6,15 +6,35 @@ import io
 import struct
 from dataclasses import dataclass
 
+import pytest
 from elftools.elf.elffile import ELFFile
 
 from cosim.access import Deny
 from cosim.client import StepStatus
 from cosim.engine import CoreState
+from cosim.engine.unicorn.native import library_path
 from cosim.resources import firmware_file
 from cosim.scripts import loading, start, until_ready
 from cosim.soc import Soc, SocConfig
 from cosim.testing import default_signer
+
+HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT, SVCALL = 3, 4, 5, 6, 11
+IACCVIOL, IBUSERR, PRECISERR, UNSTKERR, STKERR, BFARVALID = 1 << 0, 1 << 8, 1 << 9, 1 << 11, 1 << 12, 1 << 15
+UNDEFINSTR, INVSTATE, INVPC = 1 << 16, 1 << 17, 1 << 18
+FORCED, DEBUGEVT = 1 << 30, 1 << 31
+BUSFAULTACT, USGFAULTACT, SVCALLACT, BUSFAULTPENDED, SVCALLPENDED = 1 << 1, 1 << 3, 1 << 7, 1 << 14, 1 << 15
+TO_HANDLER, TO_THREAD, TO_PROCESS, TO_THREAD_FP = 0xFFFFFFF1, 0xFFFFFFF9, 0xFFFFFFFD, 0xFFFFFFE9
+T, STACK_ALIGNED = 1 << 24, 1 << 9
+
+DENIED, NOTHING = 0x2FFC0000, 0x70000000
+GOOD, UNTOUCHED = 0x900D900D, 0x5A5A5A5A
+FPSCR_PATTERN = 0xB7C0009F
+
+#: Inner loop and quantum of the runs that the tests look at.
+RUNS = [
+    ("python", 1),
+    pytest.param(("native", 1000), marks=pytest.mark.skipif(library_path() is None, reason="not built")),
+]
 
 _PROBE_SIZE = 28
 _RESULT = struct.Struct("<10I")

@@ -55,7 +55,7 @@ class UnicornEngine:
         self._dirty: set[str] = set()
         self._stale: list[tuple[Core, MemoryBank, int, int]] = []
         self._reason: StopReason | None = None
-        self._mapped = False
+        self._mapped = self._restart = False
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
         machine.firewall.listen(self._on_firewall_change)
@@ -134,6 +134,12 @@ class UnicornEngine:
         """See `Engine.release`."""
         if core != self._m4.name or self._m4.state is not CoreState.HELD:
             return
+        if self._current is self._m4:
+            self._restart = True  # it asked for its own reset: when the instruction that did so has ended
+        else:
+            self._leave_reset()
+
+    def _leave_reset(self) -> None:
         now = self.stamp().time_ps
         m4 = self._m4
         m4.lane.origin_ps, m4.lane.origin_retired = now, m4.lane.retired
@@ -269,6 +275,9 @@ class UnicornEngine:
         elif core.lane.busy:
             core.complete()
             core.sleep()
+        if self._restart:
+            self._restart = False
+            self._leave_reset()
 
     def _serve_interrupt(self, core: Core, number: int) -> None:
         if number == EXCP_SMC and isinstance(core, CortexA7):
