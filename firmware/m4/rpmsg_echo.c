@@ -14,7 +14,7 @@
 #define SAMPLE_ADDRESS 0x400u
 #define TTY_ADDRESS 0x401u
 
-/* The rings lie in memory and are cheap to look at; the mailbox is looked at every so many rounds. */
+/* The rings lie in memory and are cheap to look at; without work the mailbox is looked at every so many rounds. */
 #define ROUNDS_PER_MAILBOX 64u
 
 /* Messages echoed so far. */
@@ -34,19 +34,21 @@ static int is_crash(const struct rpmsg_message *message)
     return 1;
 }
 
-static void echo_all(void)
+/* Echo one message; 0 when there is none. */
+static int echo(void)
 {
     struct rpmsg_message message;
 
-    while (rpmsg_receive(&message)) {
-        if (is_crash(&message)) {
-            trace_text("rpmsg: crash asked for\n");
-            __asm volatile("udf #0");
-        }
-        rpmsg_send(message.destination, message.source, message.data, message.size);
-        rpmsg_done();
-        cosim_counter++;
+    if (!rpmsg_receive(&message))
+        return 0;
+    if (is_crash(&message)) {
+        trace_text("rpmsg: crash asked for\n");
+        __asm volatile("udf #0");
     }
+    rpmsg_send(message.destination, message.source, message.data, message.size);
+    rpmsg_done();
+    cosim_counter++;
+    return 1;
 }
 
 static void shut_down(void)
@@ -70,8 +72,9 @@ int main(void)
     trace_text("rpmsg: channels announced\n");
     report_state(COPRO_STATE_RUN);
     for (uint32_t round = 1;; round++) {
-        echo_all();
-        if (round % ROUNDS_PER_MAILBOX == 0 && mailbox_shutdown_asked())
+        int worked = echo();
+
+        if ((worked || round % ROUNDS_PER_MAILBOX == 0) && mailbox_shutdown_asked())
             shut_down();
     }
 }
