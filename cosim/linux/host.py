@@ -20,8 +20,11 @@ from cosim.linux.trace import TraceReader
 from cosim.linux.virtio import VirtioDevice
 from cosim.soc import Soc
 
-#: How long the SoC runs between two looks of the kernel, virtual time: about a thousand M4 instructions.
+#: How long the SoC runs between two looks of the kernel, virtual time: about a thousand M4 instructions. After
+#: `PATIENCE` slices in which nothing happened they grow up to a millisecond.
 SLICE_PS = 5 * 10**6
+PATIENCE = 200
+LONGEST_SLICE_PS = 10**9
 #: How long rpmsg_send waits for a buffer in the kernel: 15 s.
 SEND_TIMEOUT_PS = 15 * 10**12
 #: BKP19R, where firmware built on Cube's CoproSync reports its state; 5 is "crashed".
@@ -32,15 +35,25 @@ _CHANNEL_OF_QUEUE = {Channel.VQ0: 0, Channel.VQ1: 1}
 class LinuxHost:
     """The kernel side of one SoC with `firmware` as its firmware file; with `tee` False the M4 is loaded without a TEE.
 
-    Raises KernelError when the drivers do not probe. `send_timeout_ps` bounds how long a send waits for a buffer.
+    Raises KernelError when the drivers do not probe. `send_timeout_ps` bounds how long a send waits for a buffer;
+    `slice_ps` is how long the SoC runs between two looks of the kernel.
     """
 
-    def __init__(self, soc: Soc, firmware: bytes, *, tee: bool = True, send_timeout_ps: int = SEND_TIMEOUT_PS) -> None:
+    def __init__(
+        self,
+        soc: Soc,
+        firmware: bytes,
+        *,
+        tee: bool = True,
+        send_timeout_ps: int = SEND_TIMEOUT_PS,
+        slice_ps: int = SLICE_PS,
+    ) -> None:
         self.soc = soc
         self.firmware = firmware
         self.traces: list[TraceReader] = []
         self.buses: list[RpmsgBus] = []
         self._send_timeout_ps = send_timeout_ps
+        self._slice_ps = slice_ps
         self._memory = memory = KernelMemory(soc.bus)
         self._mailbox = Mailbox(memory) if "ipcc" in soc.blocks else None
         self._devices: list[VirtioDevice] = []
@@ -107,31 +120,41 @@ class LinuxHost:
     def run(self, until: Callable[[], bool], budget_ps: int) -> bool:
         """Let the SoC run, and the kernel serve what comes, until the condition holds; whether it held.
 
-        The condition is looked at every 5 us of virtual time. Ends early when no core can go on.
+        The condition is looked at after every slice of virtual time; slices get longer while nothing happens. Ends
+        early when no core can go on. Reads the trace buffers at the end.
         """
-        left = budget_ps
+        held = self._run(until, self.now_ps + budget_ps)
+        self.read_traces()
+        return held
+
+    def _run(self, until: Callable[[], bool], end_ps: int) -> bool:
+        idle, slice_ps = 0, self._slice_ps
         self.service()
         while not until():
+            left = end_ps - self.now_ps
             if left <= 0:
                 return False
-            reason = self.soc.run(None, min(SLICE_PS, left))
-            left -= SLICE_PS
-            self.service()
+            reason = self.soc.run(None, min(slice_ps, left))
+            if self.service():
+                idle, slice_ps = 0, self._slice_ps
+                continue
             if reason is not StopReason.TIME:
                 return until()
+            idle += 1
+            if idle > PATIENCE:
+                slice_ps = min(2 * slice_ps, max(LONGEST_SLICE_PS, self._slice_ps))
         return True
 
-    def service(self) -> None:
-        """The kernel's interrupt handlers: mailbox and virtqueues."""
+    def service(self) -> bool:
+        """The kernel's interrupt handlers, mailbox and virtqueues; whether there was anything to do."""
         if self._mailbox is None:
-            for bus in self.buses:
-                bus.poll()
-            return
-        for channel in sorted(self._mailbox.take()):
+            return any(tuple(bus.poll() for bus in self.buses))
+        rung = self._mailbox.take()
+        for channel in sorted(rung):
             if channel in _CHANNEL_OF_QUEUE:
                 for device in self._devices:
                     device.interrupt(_CHANNEL_OF_QUEUE[channel])
-        self._mailbox.pump()
+        return self._mailbox.pump() or bool(rung)
 
     def read_traces(self) -> None:
         """Report what the firmware wrote into its trace buffers since the last look."""

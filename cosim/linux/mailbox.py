@@ -42,16 +42,18 @@ class Mailbox:
         self.pump()
         return True
 
-    def pump(self) -> None:
-        """Ring what waits and whose channel the M4 has freed."""
+    def pump(self) -> bool:
+        """Ring what waits and whose channel the M4 has freed; whether there was any."""
         waiting = [channel for channel, queue in self._queues.items() if queue]
         if not waiting:
-            return
-        busy = self._memory.read_word(self._base + _TO_M4)
+            return False
+        busy, rung = self._memory.read_word(self._base + _TO_M4), False
         for channel in waiting:
             if not busy & 1 << channel:
                 self._queues[channel].popleft()
                 self._memory.write_word(self._base + _SCR, 1 << _SET_SHIFT + channel)
+                rung = True
+        return rung
 
     def acknowledged(self, channel: Channel) -> bool:
         """Whether the M4 has taken everything that was sent on a channel."""
@@ -65,7 +67,7 @@ class Mailbox:
         return {channel for channel in Channel if flags & 1 << channel}
 
     def reset(self) -> None:
-        """Forget what waits, and drop what a dead M4 left unread in both directions' queues of this side."""
+        """Forget what waits, and take what the stopped M4 had still rung."""
         for queue in self._queues.values():
             queue.clear()
         self.take()

@@ -143,16 +143,20 @@ class RpmsgBus:
                 return message
         return None
 
-    def poll(self) -> None:
-        """Look at the receive ring without having been rung."""
-        self._receive_all()
+    def waiting(self, local: int) -> bool:
+        """Whether there is a message for the address `local`."""
+        return any(message.destination == local for message in self._inbox)
+
+    def poll(self) -> bool:
+        """Look at the receive ring without having been rung; whether it had anything."""
+        return self._receive_all()
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
-    def _receive_all(self) -> None:
+    def _receive_all(self) -> bool:
         """rpmsg_recv_done: at most one ring full of messages, then one kick for the buffers given back."""
         if self._receive is None or self._device is None:
-            return
+            return False
         taken = 0
         try:
             while taken < self._receive.num:
@@ -166,6 +170,7 @@ class RpmsgBus:
             self._find(error.rule, error.queue, error.detail)
         if taken and self._receive.wants_kick():
             self._device.notify(self._receive)
+        return taken > 0
 
     def _receive_one(self, buffer: Buffer, length: int) -> None:
         """rpmsg_recv_single: a message that claims more than its buffer holds is dropped."""
