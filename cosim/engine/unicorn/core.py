@@ -225,7 +225,9 @@ class Core(ABC):
             base = window.address + first - window.offset
             if Rights.READ | Rights.FETCH in rights:
                 permissions = UC_PROT_ALL if home and Rights.WRITE in rights else UC_PROT_READ | UC_PROT_EXEC
-                self.uc.mem_map_ptr(base, last - first, permissions, bank.host_address + first)
+                self.uc.mem_map_ptr(base, last - first, UC_PROT_ALL, bank.host_address + first)
+                if permissions != UC_PROT_ALL:  # only taking the right away makes Unicorn discard writes
+                    self.uc.mem_protect(base, last - first, permissions)
                 self._pieces.append(_Piece(base, last - first, permissions, window))
             else:
                 self._map_mmio(base, last - first, window)
