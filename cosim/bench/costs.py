@@ -14,7 +14,7 @@ from cosim.bench.measurement import Finding, Measurement, Sizes, processor_secon
 from cosim.bench.programs import LOOP_BASE, VECTORS, read_loop, smc_loop, vectors, write_loop
 from cosim.bench.warm import demo_image
 from cosim.boot import boot
-from cosim.engine import CoreState
+from cosim.engine import CoreState, StopReason
 from cosim.errors import EngineError
 from cosim.scripts import READY_ADDRESS, SRAM1
 from cosim.soc import Soc, SocConfig
@@ -23,12 +23,14 @@ from ta.smc import FunctionId
 
 _SECTION = "costs"
 _OWN_RAM = LOOP_BASE + 0x4000
-_SECURE_RAM = 0xDE000000
+SECURE_RAM = 0xDE000000
 _UART4_ISR = 0x4001001C
+#: Virtual time within which every loop ends: 650,000 instructions of the A7.
+_BUDGET_PS = 10**9
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """A loop to time on a fresh SoC; `events` is how many log entries each pass makes."""
 
     name: str
@@ -37,30 +39,30 @@ class _Case:
     events: int = 0
 
 
-_CASES = (
-    _Case("A7 read of its own RAM", lambda n: read_loop(_OWN_RAM, n)),
-    _Case("A7 read of a block (UART4_ISR)", lambda n: read_loop(_UART4_ISR, n)),
-    _Case("A7 write to a block, logged (TAMP_BKP19R)", lambda n: write_loop(READY_ADDRESS, n), events=1),
-    _Case("A7 read denied, razwi (secure DDR)", lambda n: read_loop(_SECURE_RAM, n), events=1),
-    _Case(
+CASES = (
+    Case("A7 read of its own RAM", lambda n: read_loop(_OWN_RAM, n)),
+    Case("A7 read of a block (UART4_ISR)", lambda n: read_loop(_UART4_ISR, n)),
+    Case("A7 write to a block, logged (TAMP_BKP19R)", lambda n: write_loop(READY_ADDRESS, n), events=1),
+    Case("A7 read denied, razwi (secure DDR)", lambda n: read_loop(SECURE_RAM, n), events=1),
+    Case(
         "A7 read denied, abort taken and returned from",
-        lambda n: read_loop(_SECURE_RAM, n),
+        lambda n: read_loop(SECURE_RAM, n),
         SocConfig(deny=Deny.ABORT),
         events=2,
     ),
-    _Case(
+    Case(
         "A7 write to the M4's RAM, allowed (firewall open)",
         lambda n: write_loop(SRAM1, n),
         SocConfig(firewall=FirewallProfile.OPEN),
         events=1,
     ),
-    _Case("A7 smc #0, fast call (CALLS_UID)", lambda n: smc_loop(FunctionId.CALLS_UID, n), events=2),
+    Case("A7 smc #0, fast call (CALLS_UID)", lambda n: smc_loop(FunctionId.CALLS_UID, n), events=2),
 )
 
 
 def measure_costs(sizes: Sizes) -> Iterator[Finding]:
     """Microseconds per access, SMC round trip, snapshot and restoring."""
-    for case in _CASES:
+    for case in CASES:
         best = min(_time(case, sizes.accesses) for _ in range(sizes.repeats))
         yield Measurement(
             _SECTION, case.name, best / sizes.accesses * 1e6, "us", f"best of {sizes.repeats}, {sizes.accesses} each"
@@ -68,7 +70,7 @@ def measure_costs(sizes: Sizes) -> Iterator[Finding]:
     yield from _snapshots(sizes)
 
 
-def _time(case: _Case, times: int) -> float:
+def _time(case: Case, times: int) -> float:
     """Seconds for one loop. Raises `EngineError` when it did not do what the case says."""
     soc = Soc(case.config)
     # The first pass translates the code; neither the events nor the time of it count.
@@ -83,11 +85,12 @@ def _time(case: _Case, times: int) -> float:
 
 
 def run_loop(soc: Soc, code: bytes) -> None:
-    """Let the A7 of `soc` run `code` until it sleeps."""
+    """Let the A7 of `soc` run `code` until it sleeps. Raises `EngineError` when it does not come to that."""
     soc.bus.write(Initiator.DEBUG, VECTORS, vectors())
     soc.bus.write(Initiator.DEBUG, LOOP_BASE, code)
     soc.engine.start(soc.a7.name, LOOP_BASE)
-    soc.run(lambda: soc.a7.state is not CoreState.RUNNING)
+    if soc.run(lambda: soc.a7.state is not CoreState.RUNNING, _BUDGET_PS) is StopReason.TIME:
+        raise EngineError("a loop of the benchmark does not end", core=soc.a7.name, pc=soc.a7.pc)
 
 
 def _snapshots(sizes: Sizes) -> Iterator[Finding]:
