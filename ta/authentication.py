@@ -43,6 +43,14 @@ class SignedHeader:
         """User address of the signature in the copy."""
         return self.tlvs.address + round_up_8(self.tlv_len)
 
+    def signature(self) -> bytes:
+        """The signature in the copy. Raises `TaDeathError` (A1) when it leaves the heap."""
+        return self.block.read(self.signature_address, self.sign_len, "A1")
+
+    def sign_type(self) -> SignType:
+        """The signature algorithm that SIGNTYPE names. Raises BAD_PARAMETERS or NOT_SUPPORTED."""
+        return _sign_type(self.tlvs.find(TlvType.SIGNTYPE))
+
 
 @contextmanager
 def step(sink: Sink, name: str, detail: str) -> Iterator[None]:
@@ -130,7 +138,7 @@ def verify_signature(header: SignedHeader, heap: TaHeap, pta: RemoteprocPta, pro
 
     Raises `RefusedError` and, for upstream, `TaDeathError` (A1, A2).
     """
-    sign_type = _sign_type(header.tlvs.find(TlvType.SIGNTYPE))
+    sign_type = header.sign_type()
     with (
         heap.block(DIGEST_SIZE, "the digest"),
         heap.block(OPERATION_SIZE, "the digest operation"),
@@ -145,8 +153,7 @@ def verify_signature(header: SignedHeader, heap: TaHeap, pta: RemoteprocPta, pro
                     "A2" if header.sign_len > 0xFFFFFFF8 else "A1",
                     f"a signature of {header.sign_len} bytes was handed to the TEE core, which stopped the TA",
                 )
-            signature = header.block.read(header.signature_address, header.sign_len, "A1")
-            pta.verify_digest(processor_id, sign_type, digest, signature)
+            pta.verify_digest(processor_id, sign_type, digest, header.signature())
     return digest
 
 

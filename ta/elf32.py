@@ -1,8 +1,9 @@
 """What the TA reads of an ELF32 image in shared memory: header checks, program headers, the resource table section.
 
 Checks, their order and their results are those of `ta/remoteproc/src/elf_parser.c` in OP-TEE. Offsets count from the
-start of the image; `size` is the size that the signed TLVs give. With the hardened profile every record is read once,
-after its range was checked; upstream reads field by field, and reads p_paddr before it checks the range.
+start of the image; `size` is the size that the signed TLVs give. Fields are read one by one from shared memory, p_paddr
+before its range is checked. Only the upstream profile reads ELF files this way; the hardened one plans from signed
+bytes (`ta.image_plan`).
 """
 
 from __future__ import annotations
@@ -57,12 +58,6 @@ class ImageView:
     def __init__(self, buffer: ClientBuffer, base: int) -> None:
         self.buffer = buffer
         self.base = base
-        self._header: Record | None = None
-
-    @property
-    def exact(self) -> bool:
-        """Whether records are read once and only inside the buffer (hardened profile)."""
-        return self.buffer.exact
 
     def aligned(self, offset: int) -> bool:
         """Whether `offset` lies at a multiple of 4 in memory."""
@@ -73,28 +68,19 @@ class ImageView:
         return self.buffer.read(self.base + offset, size, weakness)
 
     def header(self) -> Record:
-        """The ELF header; one snapshot for all users when `exact`."""
-        if self._header is None:
-            self._header = self.record(0, EHDR_SIZE)
-        return self._header
-
-    def record(self, offset: int, size: int) -> Record:
-        """A record of `size` bytes: a snapshot when `exact`, else read field by field."""
-        return Record(self, offset, self.read(offset, size) if self.exact else None)
+        """The ELF header."""
+        return Record(self, 0)
 
 
 class Record:
-    """Words of an ELF record, from a snapshot or straight from shared memory."""
+    """Words of an ELF record at `offset` of the image, each read from shared memory when it is asked for."""
 
-    def __init__(self, image: ImageView, offset: int, snapshot: bytes | None) -> None:
+    def __init__(self, image: ImageView, offset: int) -> None:
         self._image = image
         self._offset = offset
-        self._snapshot = snapshot
 
     def bytes(self, at: int, size: int) -> bytes:
         """The bytes at `at` in the record."""
-        if self._snapshot is not None:
-            return self._snapshot[at : at + size]
         return self._image.read(self._offset + at, size)
 
     def u16(self, at: int) -> int:
@@ -114,7 +100,7 @@ def check_header(image: ImageView, size: int) -> None:
         raise _bad_format(f"{size} bytes are too few for an ELF header")
     header = image.header()
     end_of_first_section = header.u32(E_SHOFF) + SHDR_SIZE
-    if size < (end_of_first_section if image.exact else end_of_first_section % (1 << 32)):
+    if size < end_of_first_section % (1 << 32):
         raise _bad_format(
             f"the section headers at offset 0x{header.u32(E_SHOFF):x} lie outside the image", field="e_shoff"
         )
@@ -151,12 +137,11 @@ def _segment(image: ImageView, size: int, table: int, index: int) -> Segment | N
     offset = table + index * PHDR_SIZE
     inside = offset + PHDR_SIZE <= size
     if inside:
-        record = image.record(offset, PHDR_SIZE)
+        record = Record(image, offset)
         da = record.u32(P_PADDR)
-    elif not image.exact:
+    else:
         # The reference fetches p_paddr before it checks the range: an unsigned e_phoff can kill it here.
         image.read(offset + P_PADDR, 4, OUTSIDE_BY_PHOFF)
-    if not inside:
         raise _bad_format(f"program header {index} lies outside the image", field="e_phoff", segment=index)
     if record.u32(P_TYPE) != PT_LOAD:
         return None
@@ -180,12 +165,12 @@ def find_resource_table(image: ImageView, size: int) -> TableSection | None:
     names_index = header.u16(E_SHSTRNDX)
     if names_index >= count:
         raise _bad_format("the section name table has no section header", field="e_shstrndx")
-    names = image.record(table + names_index * SHDR_SIZE, SHDR_SIZE)
+    names = Record(image, table + names_index * SHDR_SIZE)
     names_at, names_size = names.u32(SH_OFFSET), names.u32(SH_SIZE)
     if names_at + names_size > size:
         raise _bad_format("the section name table lies outside the image", field="sh_offset")
     for index in range(count):
-        section = image.record(table + index * SHDR_SIZE, SHDR_SIZE)
+        section = Record(image, table + index * SHDR_SIZE)
         name = section.u32(SH_NAME)
         if name >= names_size:
             raise _bad_format(f"the name of section {index} lies outside the name table", field="sh_name")
@@ -196,10 +181,8 @@ def find_resource_table(image: ImageView, size: int) -> TableSection | None:
 
 def _is_resource_table(image: ImageView, at: int, left: int) -> bool:
     """Whether the name equals ".resource_table" as far as the name table reaches (`strncmp`, weakness A17)."""
-    for index, expected in enumerate(RESOURCE_TABLE_NAME[:left]):
-        if image.read(at + index, 1)[0] != expected:
-            return False
-    return not image.exact or left >= len(RESOURCE_TABLE_NAME)
+    name = RESOURCE_TABLE_NAME[:left]
+    return all(image.read(at + index, 1)[0] == expected for index, expected in enumerate(name))
 
 
 def _checked_table(image: ImageView, section: Record, size: int) -> TableSection | None:
@@ -212,7 +195,7 @@ def _checked_table(image: ImageView, section: Record, size: int) -> TableSection
         raise _bad_format(f"{length} bytes are too few for the header of a resource table", field="sh_size")
     if not image.aligned(offset):
         raise RefusedError(TeeResult.CORRUPT_OBJECT, "the resource table is not aligned to 4 bytes in the file")
-    content = image.record(offset, RESOURCE_TABLE_HEADER)
+    content = Record(image, offset)
     if content.u32(0) != 1:
         raise _bad_format("the resource table is not of version 1", field="ver")
     if content.u32(8) or content.u32(12):

@@ -70,6 +70,14 @@ TZC_BASE = 0x5C006000
 TAMP_SMCR = 0x5C00A020
 
 
+_SRAM_ALIAS, _SRAM, _SRAM_SIZE = 0x30000000, 0x10000000, 0x60000
+
+
+def memory_cell(pa: int) -> int:
+    """The one address of a memory cell: the MCU SRAM appears at 0x30000000 as well as at 0x10000000."""
+    return pa - _SRAM_ALIAS + _SRAM if _SRAM_ALIAS <= pa < _SRAM_ALIAS + _SRAM_SIZE else pa
+
+
 def find_region(da: int, size: int) -> Region | None:
     """The one region that holds all `size` bytes from the device address `da`, or None; size 0 is in no region."""
     if size <= 0:

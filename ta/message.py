@@ -11,6 +11,7 @@ import struct
 import uuid
 from dataclasses import dataclass
 
+from ta.errors import BusFault
 from ta.memory_map import SHM_ADDRESS, SHM_SIZE
 from ta.params import MemRef, Param, Params, ParamType, Value
 from ta.ports import SecureBus, write32
@@ -75,9 +76,15 @@ class MessageServer:
         self._core = core
 
     def serve(self, address: int) -> CallResult:
-        """Serve the message at an A7 physical address. Raises `BusFault` only if shared memory itself is missing."""
+        """Serve the message at an A7 physical address; EBADADDR when it does not lie in memory that both share."""
         if address % 8 or not inside_shm(address, HEADER_SIZE):
             return CallResult.EBADADDR
+        try:
+            return self._serve(address)
+        except BusFault:
+            return CallResult.EBADADDR
+
+    def _serve(self, address: int) -> CallResult:
         count = self._u32(address + _NUM_PARAMS)
         if count > MAX_PARAMS or not inside_shm(address, HEADER_SIZE + count * PARAM_SIZE):
             return CallResult.EBADADDR

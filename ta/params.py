@@ -28,10 +28,15 @@ class Value:
 
 @dataclass(frozen=True)
 class MemRef:
-    """A memory reference: A7 physical address and size in bytes; address 0 is the NULL reference."""
+    """A memory reference of `size` bytes; address 0 is the NULL reference.
+
+    Contiguous: `address` is its A7 physical address. With `pages` (A7 physical addresses of whole pages, in order) it
+    starts `address % 4096` bytes into the first of them.
+    """
 
     address: int
     size: int
+    pages: tuple[int, ...] = ()
 
 
 Param = Value | MemRef

@@ -1,16 +1,17 @@
-"""The two settings of the secure world: how the TA decides, and what the PTA does to the firewall."""
+"""The settings of the secure world: how the TA decides, what the PTA does to the firewall, how OP-TEE was built."""
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 
 class Profile(enum.Enum):
     """How the Trusted Application decides.
 
-    `UPSTREAM` answers exactly as the reference TA does, weaknesses included. `HARDENED` reads every untrusted field
-    once, checks every length before it uses it, refuses where upstream dies, and leaves nothing of an image behind
-    when its load fails.
+    `UPSTREAM` answers exactly as the reference TA does, weaknesses included. `HARDENED` closes them: it decides from
+    signed bytes that it read once, loads all of them or nothing, and leaves nothing of an image behind when a load
+    fails or the processor stops (docs/weaknesses.md).
     """
 
     UPSTREAM = "upstream"
@@ -26,3 +27,42 @@ class FirewallProfile(enum.Enum):
 
     OPEN = "open"
     ISOLATED = "isolated"
+
+
+class ShmBuild(enum.Enum):
+    """Which shared memory OP-TEE was built to offer.
+
+    `RESERVED`: a carve-out (capabilities 0x11). `DYNAMIC`: the STM32MP15 default; the normal world registers its own
+    pages (capabilities 0x54).
+    """
+
+    RESERVED = "reserved"
+    DYNAMIC = "dynamic"
+
+
+class ClientApi(enum.Enum):
+    """The command set of the TA.
+
+    `CURRENT`: upstream. `VENDOR_2020`: the older tree of the vendor; a session opens without parameter, commands 1
+    to 5 only, and a LOAD_FW in LOADED is refused.
+    """
+
+    CURRENT = "current"
+    VENDOR_2020 = "vendor-2020"
+
+
+class PlatformTlvs(enum.Enum):
+    """Whether the hardened profile takes an image that does not name its processor, version and resource table."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How OP-TEE was built, and what the device demands; `lowest_version` is the rollback counter at power-on."""
+
+    shm: ShmBuild = ShmBuild.RESERVED
+    api: ClientApi = ClientApi.CURRENT
+    platform_tlvs: PlatformTlvs = PlatformTlvs.OPTIONAL
+    lowest_version: int = 0

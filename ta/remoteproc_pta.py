@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -32,8 +33,7 @@ from ta.memory_map import (
 from ta.ports import SecureBus, Sink, read32, write32
 from ta.profile import FirewallProfile, Profile
 from ta.results import RefusedError, TeeResult
-from ta.shared_memory import SharedMemory
-from ta.signature import PublicKey, verify_strict, verify_upstream
+from ta.signature import PublicKey, confirm, verify_strict, verify_upstream
 
 PTA_UUID = "54af4a68-19be-40d7-bbe6-8950350a8744"
 M4_PROCESSOR_ID = 0
@@ -48,11 +48,12 @@ class PtaState(enum.Enum):
 
 @dataclass(frozen=True)
 class PtaSnapshot:
-    """The complete state of the PTA: processor state, owner of the isolated banks, count of writes."""
+    """The complete state of the PTA: processor state, owner of the isolated banks, writes, rollback counter."""
 
     state: PtaState
     attribute: DecprotAttribute
     writes: int
+    lowest_version: int
 
 
 class RemoteprocPta:
@@ -62,14 +63,13 @@ class RemoteprocPta:
         self,
         *,
         bus: SecureBus,
-        memory: SharedMemory,
         key: PublicKey,
         profile: Profile,
         firewall: FirewallProfile,
         sink: Sink,
+        lowest_version: int = 0,
     ) -> None:
         self._bus = bus
-        self._memory = memory
         self._key = key
         self._profile = profile
         self._sink = sink
@@ -77,6 +77,8 @@ class RemoteprocPta:
         self.state = PtaState.OFF
         #: How many times bytes of an image, or their zero fill, were written to the processor's regions.
         self.writes = 0
+        #: The rollback counter of the hardened profile: no image of a lower version is loaded.
+        self.lowest_version = lowest_version
 
     def probe(self) -> None:
         """What the driver does at start: hold the processor, insist on a secure RCC, protect the MCU clocks and resets.
@@ -117,13 +119,22 @@ class RemoteprocPta:
             )
         verify_upstream(self._key, digest, signature)
 
+    def confirm_digest(self, sign_type: SignType, digest: bytes, signature: bytes) -> None:
+        """The second decision over a signature, by other code than the first (A19). Raises SECURITY."""
+        if not confirm(self._key, digest, signature, sign_type):
+            raise RefusedError(
+                TeeResult.SECURITY,
+                "the second verification of the signature disagrees with the first: a check was skipped",
+                hint="a fault hit the secure world, or someone made one",
+            )
+
     def da_to_pa(self, processor_id: int, da: int, size: int) -> int:
         """The A7 physical address of a device address range. Raises ACCESS_DENIED when no one region holds it."""
         region = self._region_of(processor_id, da, size)
         return region.pa + da - region.da
 
-    def load_segment(self, processor_id: int, source: int, size: int, da: int, sha256: bytes) -> int:
-        """LOAD_SEGMENT_SHA256: copy, then hash the copy where it lies; returns its physical address.
+    def load_segment(self, processor_id: int, fetch: Callable[[], bytes], size: int, da: int, sha256: bytes) -> int:
+        """LOAD_SEGMENT_SHA256: copy what `fetch` reads, then hash the copy where it lies; returns its physical address.
 
         On a mismatch the copy is zeroed. Raises BAD_STATE, ACCESS_DENIED or SECURITY.
         """
@@ -133,7 +144,7 @@ class RemoteprocPta:
         self.isolation.secure()
         self.writes += 1
         try:
-            self._bus.write(pa, self._memory.read(source, size))
+            self._bus.write(pa, fetch())
             actual = hashlib.sha256(self._bus.read(pa, size)).digest()
         except BusFault as fault:
             raise _unmapped(fault) from fault
@@ -180,9 +191,7 @@ class RemoteprocPta:
         self._require(PtaState.ON)
         if processor_id != M4_PROCESSOR_ID:
             raise RefusedError(TeeResult.BAD_PARAMETERS, f"remote processor 0x{processor_id:x} does not exist")
-        self._hold(processor_id)
-        self.state = PtaState.OFF
-        self.isolation.reclaim("the processor was stopped")
+        self._stopped("the processor was stopped")
 
     def release(self, processor_id: int, reason: str = "the firmware was released") -> None:
         """RELEASE: zero every region. Isolated banks stay secure afterwards, so nothing can be placed there meanwhile.
@@ -192,17 +201,46 @@ class RemoteprocPta:
         self._require(PtaState.OFF)
         if processor_id != M4_PROCESSOR_ID:
             raise RefusedError(TeeResult.BAD_PARAMETERS, f"remote processor 0x{processor_id:x} does not exist")
+        self.wipe(reason)
+
+    def wipe(self, reason: str) -> None:
+        """Zero every region; isolated banks are secure from then on."""
         self.isolation.secure()
         for region in REGIONS:
             self._wipe(region.name, region.pa, region.size, reason)
 
+    def loaded(self, pa: int, size: int) -> bytes:
+        """Bytes of the processor's memory as they lie there. Raises GENERIC."""
+        try:
+            return self._bus.read(pa, size)
+        except BusFault as fault:
+            raise _unmapped(fault) from fault
+
+    def raise_version(self, version: int) -> None:
+        """Let no image older than `version` in from now on."""
+        self.lowest_version = max(self.lowest_version, version)
+
+    def forget(self) -> None:
+        """The TA died: stop the processor and leave nothing of an image, whatever state it was in (A14)."""
+        self._stopped("the TA died")
+
     def save(self) -> PtaSnapshot:
         """The complete state as an immutable value."""
-        return PtaSnapshot(self.state, self.isolation.attribute, self.writes)
+        return PtaSnapshot(self.state, self.isolation.attribute, self.writes, self.lowest_version)
 
     def load(self, snapshot: PtaSnapshot) -> None:
         """Restore what `save` returned; the registers come back with the machine's own snapshot."""
         self.state, self.isolation.attribute, self.writes = snapshot.state, snapshot.attribute, snapshot.writes
+        self.lowest_version = snapshot.lowest_version
+
+    def _stopped(self, reason: str) -> None:
+        """Hold the processor and take its memories back; hardened zeroes all of them, upstream the isolated banks."""
+        self._hold(M4_PROCESSOR_ID)
+        self.state = PtaState.OFF
+        if self._profile is Profile.HARDENED:
+            self.wipe(reason)
+        else:
+            self.isolation.reclaim(reason)
 
     def _region_of(self, processor_id: int, da: int, size: int) -> Region:
         if processor_id != M4_PROCESSOR_ID:

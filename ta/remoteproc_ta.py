@@ -18,11 +18,13 @@ from ta.authentication import (
     step,
     verify_signature,
 )
+from ta.errors import CosimError
 from ta.events import ImageAuthenticated
+from ta.hardened_loader import HardenedLoader, LoadedImage
 from ta.heap import CONTEXT_SIZE, TaHeap
 from ta.params import MemRef, Params, ParamType, Value, param_types, value_of
 from ta.ports import Sink
-from ta.profile import Profile
+from ta.profile import ClientApi, Profile, Settings
 from ta.remoteproc_pta import RemoteprocPta
 from ta.results import RefusedError, TeeResult
 from ta.segment_loader import NO_TABLE, Located, SegmentLoader
@@ -53,10 +55,11 @@ class FirmwareState(enum.Enum):
 
 @dataclass(frozen=True)
 class Context:
-    """What the TA keeps of one remote processor (`struct remoteproc_context`)."""
+    """What the TA keeps of one remote processor (`struct remoteproc_context`); hardened also which image it loaded."""
 
     state: FirmwareState = FirmwareState.OFF
     table: Located = NO_TABLE
+    image: LoadedImage | None = None
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,20 @@ class RemoteprocTa:
         memory: SharedMemory,
         profile: Profile,
         sink: Sink,
+        *,
         state: TaState | None = None,
+        settings: Settings | None = None,
     ) -> None:
         state = state or TaState()
+        self._settings = settings or Settings()
         self._pta = pta
         self._memory = memory
         self._profile = profile
         self._sink = sink
         self._heap = TaHeap(state.heap_used)
         self._contexts = dict(state.contexts)
+        vendor = self._settings.api is ClientApi.VENDOR_2020
+        self._commands = set(Command) - {Command.RELEASE_FW} if vendor else set(Command)
 
     def state(self) -> TaState:
         """The instance's state as an immutable value."""
@@ -111,7 +119,13 @@ class RemoteprocTa:
         return NO_TABLE if context is None else context.table
 
     def open_session(self, types: int, params: Params) -> None:
-        """TA_OpenSessionEntryPoint: one value parameter, the processor id, which the PTA must know."""
+        """TA_OpenSessionEntryPoint: one value parameter, the processor id, which the PTA must know.
+
+        The older vendor API takes no parameter.
+        """
+        if self._settings.api is ClientApi.VENDOR_2020:
+            _require_types(types, 0)
+            return
         _require_types(types, _ID_ONLY)
         self._pta.capabilities(value_of(params, 0).a)
 
@@ -119,10 +133,9 @@ class RemoteprocTa:
         """TA_InvokeCommandEntryPoint; returns the parameters with the outputs filled in."""
         if command == Command.GET_COREDUMP:
             raise RefusedError(TeeResult.NOT_IMPLEMENTED, "the TA cannot dump the memory of the processor")
-        try:
-            known = Command(command)
-        except ValueError:
-            raise RefusedError(TeeResult.BAD_PARAMETERS, f"the TA has no command {command}") from None
+        if command not in self._commands:
+            raise RefusedError(TeeResult.BAD_PARAMETERS, f"the TA has no command {command}")
+        known = Command(command)
         _require_types(types, _TYPES[known])
         processor_id = value_of(params, 0).a
         if known is Command.LOAD_FW:
@@ -139,26 +152,56 @@ class RemoteprocTa:
         return params
 
     def _load(self, processor_id: int, image: Value | MemRef) -> None:
+        if self._profile is Profile.HARDENED:
+            # Upstream makes a context for any number and never frees it (A12).
+            self._pta.capabilities(processor_id)
         if processor_id not in self._contexts:
             self._heap.allocate(CONTEXT_SIZE, "another processor context")
             self._contexts[processor_id] = Context()
-        state = self._contexts[processor_id].state
-        if state is FirmwareState.LOADED:
-            return
-        if state is FirmwareState.STARTED:
+        context = self._contexts[processor_id]
+        if context.state is FirmwareState.STARTED:
             raise RefusedError(TeeResult.BAD_STATE, "the processor runs a firmware", hint="stop it first")
+        if context.state is FirmwareState.LOADED:
+            self._load_again(processor_id, image, context)
+            return
         if not isinstance(image, MemRef) or not image.address or not image.size:
             raise RefusedError(TeeResult.BAD_PARAMETERS, "no image was given")
-        exact = self._profile is Profile.HARDENED
-        buffer = ClientBuffer(self._memory, image.address, image.size, exact=exact)
+        if self._profile is Profile.HARDENED:
+            self._load_hardened(processor_id, image)
+        else:
+            self._authenticate_and_load(processor_id, ClientBuffer(self._memory, image, exact=False))
+        self._enter(processor_id, FirmwareState.LOADED)
+
+    def _load_again(self, processor_id: int, image: Value | MemRef, context: Context) -> None:
+        """LOAD_FW in LOADED: nothing to do; hardened insists that the image is the loaded one (A13)."""
+        if self._settings.api is ClientApi.VENDOR_2020:
+            raise RefusedError(TeeResult.BAD_STATE, "a firmware is loaded already")
+        if context.image is None:
+            return
+        if not isinstance(image, MemRef) or not image.address or not image.size:
+            raise RefusedError(TeeResult.BAD_PARAMETERS, "no image was given")
+        if self._loader(processor_id, image).offered_digest() != context.image.digest:
+            raise RefusedError(TeeResult.BAD_STATE, "another firmware is loaded", hint="release it first")
+
+    def _load_hardened(self, processor_id: int, image: MemRef) -> None:
         writes_before = self._pta.writes
         try:
-            self._authenticate_and_load(processor_id, buffer)
-        except RefusedError:
-            if exact and self._pta.writes != writes_before:
+            loaded = self._loader(processor_id, image).load()
+        except CosimError:
+            if self._pta.writes != writes_before:
                 self._pta.release(processor_id, "the load failed")
             raise
-        self._enter(processor_id, FirmwareState.LOADED)
+        self._contexts[processor_id] = Context(FirmwareState.OFF, loaded.table, loaded)
+
+    def _loader(self, processor_id: int, image: MemRef) -> HardenedLoader:
+        return HardenedLoader(
+            pta=self._pta,
+            heap=self._heap,
+            buffer=ClientBuffer(self._memory, image, exact=True),
+            processor_id=processor_id,
+            platform_tlvs=self._settings.platform_tlvs,
+            sink=self._sink,
+        )
 
     def _authenticate_and_load(self, processor_id: int, buffer: ClientBuffer) -> None:
         self._pta.capabilities(processor_id)
@@ -191,6 +234,9 @@ class RemoteprocTa:
         if state is FirmwareState.OFF:
             raise RefusedError(TeeResult.BAD_STATE, "no firmware is loaded", hint="load a signed image first")
         if state is FirmwareState.LOADED:
+            image = self._contexts[processor_id].image
+            if image is not None:
+                self._pta.raise_version(image.version)
             self._pta.start(processor_id)
             self._enter(processor_id, FirmwareState.STARTED)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ta.message import MessageServer
 from ta.ports import SecureBus, Sink
-from ta.profile import FirewallProfile, Profile
+from ta.profile import FirewallProfile, Profile, Settings
 from ta.remoteproc_pta import PtaSnapshot, RemoteprocPta
 from ta.remoteproc_ta import FirmwareState
 from ta.secure_boot import configure_machine
@@ -45,13 +45,20 @@ class SecureWorld:
         firewall: FirewallProfile,
         sink: Sink,
         power_off: Callable[[], None] = _ignore_power_off,
+        settings: Settings | None = None,
     ) -> None:
+        settings = settings or Settings()
         self.shared_memory = SharedMemory(bus)
         self._bus = bus
         self._pta = RemoteprocPta(
-            bus=bus, memory=self.shared_memory, key=public_key, profile=profile, firewall=firewall, sink=sink
+            bus=bus,
+            key=public_key,
+            profile=profile,
+            firewall=firewall,
+            sink=sink,
+            lowest_version=settings.lowest_version,
         )
-        self.core = TeeCore(self._pta, self.shared_memory, profile, sink)
+        self.core = TeeCore(self._pta, self.shared_memory, profile, sink, settings)
         self._monitor = SecureMonitor(MessageServer(bus, self.shared_memory, self.core), power_off, sink)
 
     def boot(self) -> None:

@@ -1,4 +1,4 @@
-"""Loading of the images behind an authenticated header: segments by the signed hash table, then the resource table.
+"""Loading of the images behind an authenticated header, upstream: segments by the hash table, then the resource table.
 
 Order and results as in `remoteproc_load_elf` of OP-TEE's remoteproc TA. Nothing of the ELF file itself is signed: a
 segment counts only through the record of the hash table that it matches.
@@ -20,7 +20,6 @@ from ta.ports import Sink
 from ta.remoteproc_pta import RemoteprocPta
 from ta.results import RefusedError, TeeResult
 from ta.shared_memory import ClientBuffer
-from ta.tlv import round_up_8
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class SegmentLoader:
     """Loads the images of one LOAD_FW.
 
     `locate` is called with the resource table as soon as it is known, because upstream keeps it even when a later image
-    fails. Raises `RefusedError`, and `TaDeathError` for upstream.
+    fails. Raises `RefusedError` and `TaDeathError`.
     """
 
     def __init__(
@@ -148,12 +147,6 @@ class SegmentLoader:
 
     def _load_image(self, index: int, offset: int, size: int) -> None:
         image = ImageView(self._buffer, self._header.images_at + offset)
-        if image.exact:
-            if offset + size > round_up_8(self._header.img_len):
-                raise RefusedError(
-                    TeeResult.BAD_PARAMETERS, f"image {index} of {size} bytes leaves the signed image area", image=index
-                )
-            check_header(image, size)
         for segment in segments(image, size):
             self._load_segment(index, offset, segment)
         with step(self._sink, "resource-table", f"image {index}: checked"):
@@ -208,8 +201,14 @@ class SegmentLoader:
         """Copy and zero-fill; returns the physical address (0 for an empty segment) and the SHA-256 of the copy."""
         pa, digest = 0, hashlib.sha256(b"").digest()
         if segment.filesz:
-            source = self._buffer.address + self._header.images_at + offset + segment.offset
-            pa = self._pta.load_segment(self._processor_id, source, segment.filesz, segment.da, record.sha256)
+            source = self._header.images_at + offset + segment.offset
+            pa = self._pta.load_segment(
+                self._processor_id,
+                lambda: self._buffer.fetch(source, segment.filesz),
+                segment.filesz,
+                segment.da,
+                record.sha256,
+            )
             digest = record.sha256
         if segment.memsz > segment.filesz:
             start = (segment.da + segment.filesz) % (1 << 32)
@@ -230,8 +229,7 @@ class SegmentLoader:
         if self._located != NO_TABLE:
             raise RefusedError(TeeResult.BAD_FORMAT, "more than one image has a resource table")
         self._relocate(Located(pa, table.size))
-        start = image.buffer.address + image.base + table.offset
-        digest = hashlib.sha256(image.buffer.memory.peek(start, table.size)).hexdigest()
+        digest = hashlib.sha256(image.buffer.peek(image.base + table.offset, table.size)).hexdigest()
         self._sink(ResourceTableLocated(table.da, pa, table.size, digest))
 
     def _relocate(self, located: Located) -> None:

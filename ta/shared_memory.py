@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ta.errors import BusFault
 from ta.memory_map import PAGE
+from ta.params import MemRef
 from ta.ports import SecureBus
 from ta.results import DeathCause, RefusedError, TaDeathError, TeeResult
 
@@ -46,13 +47,14 @@ class ClientBuffer:
     a read outside the reference is refused with BAD_FORMAT instead.
     """
 
-    def __init__(self, memory: SharedMemory, address: int, size: int, *, exact: bool) -> None:
-        self.memory = memory
-        self.address = address
-        self.size = size
+    def __init__(self, memory: SharedMemory, reference: MemRef, *, exact: bool) -> None:
+        self._memory = memory
+        self._reference = reference
+        self.address = reference.address
+        self.size = reference.size
         self.exact = exact
-        self._low = -(address % PAGE)
-        self._high = -(-(address + size) // PAGE) * PAGE - address
+        self._low = -(self.address % PAGE)
+        self._high = -(-(self.address + self.size) // PAGE) * PAGE - self.address
 
     def read(self, offset: int, size: int, weakness: str) -> bytes:
         """Read `size` bytes at `offset`, which wraps at 32 bits as a pointer does.
@@ -66,19 +68,27 @@ class ClientBuffer:
                     f"bytes {offset}..{offset + size} of the image lie outside its buffer of {self.size} bytes",
                     offset=offset,
                 )
-            return self._fetch(offset, size, weakness)
+            return self._checked(offset, size, weakness)
         wrapped = (offset + 0x80000000) % 0x100000000 - 0x80000000
         if wrapped < self._low or wrapped + size > self._high:
             raise self._death(wrapped, size, weakness)
-        return self._fetch(wrapped, size, weakness)
+        return self._checked(wrapped, size, weakness)
 
     def u32(self, offset: int, weakness: str) -> int:
         """The little-endian word at `offset`; raises as `read` does."""
         return int.from_bytes(self.read(offset, 4, weakness), "little")
 
-    def _fetch(self, offset: int, size: int, weakness: str) -> bytes:
+    def fetch(self, offset: int, size: int) -> bytes:
+        """Read bytes that are known to lie in the reference. Raises `BusFault`."""
+        return b"".join(self._memory.read(*part) for part in pieces(self._reference, offset, size))
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """The bytes as a report shows them, see `SharedMemory.peek`."""
+        return b"".join(self._memory.peek(*part) for part in pieces(self._reference, offset, size))
+
+    def _checked(self, offset: int, size: int, weakness: str) -> bytes:
         try:
-            return self.memory.read(self.address + offset, size)
+            return self.fetch(offset, size)
         except BusFault as fault:
             if self.exact:
                 raise RefusedError(
@@ -92,3 +102,16 @@ class ClientBuffer:
             weakness,
             f"read of {size} bytes at offset {offset} of a buffer of {self.size} bytes: no memory is mapped there",
         )
+
+
+def pieces(reference: MemRef, offset: int, size: int) -> list[tuple[int, int]]:
+    """The A7 physical ranges, as (address, size), behind bytes of the pages of a memory reference."""
+    if not reference.pages:
+        return [(reference.address + offset, size)]
+    at = reference.address % PAGE + offset
+    parts = []
+    while size > 0:
+        length = min(size, PAGE - at % PAGE)
+        parts.append((reference.pages[at // PAGE] + at % PAGE, length))
+        at, size = at + length, size - length
+    return parts

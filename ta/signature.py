@@ -65,6 +65,27 @@ def verify_strict(key: PublicKey, digest: bytes, signature: bytes, sign_type: Si
         raise _wrong_key() from None
 
 
+def confirm(key: PublicKey, digest: bytes, signature: bytes, sign_type: SignType) -> bool:
+    """Whether a signature is right, decided by other code than `verify_strict`.
+
+    For RSA the whole padded block is built and compared; for ECDSA the library is asked a second time.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers, size = key.public_numbers(), (key.key_size + 7) // 8
+        info = _sequence(_sequence(_OID_SHA256 + _NULL) + b"\x04" + bytes([len(digest)]) + digest)
+        expected = b"\x00\x01" + b"\xff" * (size - len(info) - 3) + b"\x00" + info
+        representative = int.from_bytes(signature, "big")
+        if len(signature) != size or representative >= numbers.n:
+            return False
+        block = pow(representative, numbers.e, numbers.n).to_bytes(size, "big")
+        return sign_type is SignType.RSASSA_PKCS1_V1_5_SHA256 and hmac.compare_digest(block, expected)
+    try:
+        verify_strict(key, digest, signature, sign_type)
+    except RefusedError:
+        return False
+    return True
+
+
 def _der_signature(signature: bytes) -> bytes:
     if len(signature) != 2 * _P256_FIELD:
         raise _invalid(f"an ECDSA P-256 signature has {2 * _P256_FIELD} bytes, this one has {len(signature)}")

@@ -12,7 +12,7 @@ from ta.errors import BusFault
 from ta.events import CommandInvoked, CommandReturned, SessionClosed, SessionOpened, TaDied
 from ta.params import NO_PARAMS, Params, ParamType, param_types, value_of
 from ta.ports import Sink
-from ta.profile import Profile
+from ta.profile import Profile, Settings
 from ta.remoteproc_pta import PTA_UUID, RemoteprocPta
 from ta.remoteproc_ta import TA_UUID, Command, FirmwareState, RemoteprocTa, TaState
 from ta.results import Origin, RefusedError, TaDeathError, TeeResult
@@ -45,7 +45,15 @@ class CoreState:
 class TeeCore:
     """OPEN_SESSION, INVOKE_COMMAND, CLOSE_SESSION and CANCEL for clients in the normal world."""
 
-    def __init__(self, pta: RemoteprocPta, memory: SharedMemory, profile: Profile, sink: Sink) -> None:
+    def __init__(
+        self,
+        pta: RemoteprocPta,
+        memory: SharedMemory,
+        profile: Profile,
+        sink: Sink,
+        settings: Settings | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
         self._pta = pta
         self._memory = memory
         self._profile = profile
@@ -140,6 +148,8 @@ class TeeCore:
             return Answer(TeeResult.GENERIC, Origin.TRUSTED_APP, params), f"the secure world: {fault.message}"
         except TaDeathError as death:
             self._ta = None
+            if self._profile is Profile.HARDENED:
+                self._pta.forget()
             self._sink(TaDied(death.cause.value, death.weakness, death.message))
             return Answer(TeeResult.TARGET_DEAD, Origin.TEE, params), f"the TA died: {death.message}"
 
@@ -155,7 +165,7 @@ class TeeCore:
         return self._ta
 
     def _new_ta(self, state: TaState) -> RemoteprocTa:
-        return RemoteprocTa(self._pta, self._memory, self._profile, self._sink, state)
+        return RemoteprocTa(self._pta, self._memory, self._profile, self._sink, state=state, settings=self._settings)
 
 
 def _refuse_pta(types: int) -> None:

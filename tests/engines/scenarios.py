@@ -141,7 +141,14 @@ ACCEPTED = [
     Scenario("demo-abort", deny=Deny.ABORT, console=(_READY,)),
     Scenario("table-in-retram", firmware="demo_m4_retram.elf", console=(_READY,)),
     Scenario("no-table", firmware="demo_m4_notable.elf", console=("m4: no resource table", _READY)),
-    Scenario("table-not-where-it-runs", firmware="demo_m4_lma.elf", broken=frozenset({TABLE}), console=(_READY,)),
+    Scenario(
+        "table-not-where-it-runs",
+        firmware="demo_m4_lma.elf",
+        profile=UPSTREAM,
+        broken=frozenset({TABLE}),
+        console=(_READY,),
+    ),
+    Scenario("table-reported-where-it-was-loaded", firmware="demo_m4_lma.elf", console=(_READY,)),
     Scenario(
         "m4-writes-secure-ddr-razwi",
         firmware="demo_m4_ddr.elf",
@@ -237,6 +244,14 @@ ATTACKS = [
         "swap-between-loads",
         script=scripts.swap_between_loads,
         others=("demo_m4_v2.elf",),
+        outcome=Outcome.REFUSED,
+        refusal=0xFFFF0007,  # TEE_ERROR_BAD_STATE: another firmware is loaded
+    ),
+    Scenario(
+        "swap-between-loads-upstream",
+        script=scripts.swap_between_loads,
+        others=("demo_m4_v2.elf",),
+        profile=UPSTREAM,
         console=("m4: remoteproc-cosim demo 1.0.0 on CPUID 0x410fc241", _READY),
     ),
     Scenario(

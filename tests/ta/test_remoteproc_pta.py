@@ -12,7 +12,6 @@ from ta.memory_map import REGIONS, SHM_ADDRESS, find_region
 from ta.profile import FirewallProfile, Profile
 from ta.remoteproc_pta import PtaState, RemoteprocPta
 from ta.results import RefusedError, TeeResult
-from ta.shared_memory import SharedMemory
 
 DECPROT5 = 0x5C007024
 LOADING, RUNNING = 0x0F0, 0x2FA
@@ -27,7 +26,6 @@ class Bench:
         self.events: list[TaEvent] = []
         self.pta = RemoteprocPta(
             bus=self.bus,
-            memory=SharedMemory(self.bus),
             key=public_key("trusted4096"),
             profile=profile,
             firewall=firewall,
@@ -35,7 +33,7 @@ class Bench:
         )
 
     def load(self, da: int, digest: bytes = hashlib.sha256(DATA).digest()) -> int:
-        return self.pta.load_segment(0, SOURCE, len(DATA), da, digest)
+        return self.pta.load_segment(0, lambda: self.bus.read(SOURCE, len(DATA)), len(DATA), da, digest)
 
     def decprot(self) -> list[int]:
         """The low 10 bits of DECPROT5 as written, in order."""

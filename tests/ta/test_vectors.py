@@ -97,7 +97,6 @@ class Bench:
         key = _public(case["key"])
         self.pta = RemoteprocPta(
             bus=self.bus,
-            memory=memory,
             key=key,
             profile=profile,
             firewall=FirewallProfile.OPEN,
