@@ -10,30 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosim.access import Peripheral
+from cosim.blocks import BlockMaker, BlockOptions
 from cosim.bus import Target, View, Window
 from cosim.errors import PlatformError
 from cosim.events import EventLog
+from cosim.interrupts import GIC_TYPE, NVIC_TYPE, WIRE_TYPE, Interrupts
 from cosim.memory import MemoryBank
+from cosim.peripherals.dma import Memory
 from cosim.peripherals.etzpc import Etzpc
 from cosim.peripherals.gic import Gic
-from cosim.peripherals.pwr import Pwr
 from cosim.peripherals.rcc import BootControl, Rcc
-from cosim.peripherals.secure_monitor import SecureMonitor
-from cosim.peripherals.tamp import Tamp
 from cosim.peripherals.tzc400 import Tzc400
+from cosim.peripherals.unmodelled import Unmodelled, uncovered
 from cosim.peripherals.usart import Stm32Usart
 from cosim.platform.model import Entry, Platform
 from cosim.platform.reader import load_platform, require_types
 from cosim.platform.validate import extent
+from cosim.timers import Timers
 
 A7_TYPE, M4_TYPE = "CPU.ARMv7A", "CPU.CortexM"
 MEMORY_TYPE = "Memory.MappedMemory"
 USART_TYPE = "UART.STM32F7_USART"
-GIC_TYPE = "IRQControllers.ARM_GenericInterruptController"
 PYTHON_TYPE = "Python.PythonPeripheral"
 #: Classes that an engine supplies together with its cores.
-CORE_TYPES = (A7_TYPE, M4_TYPE, "IRQControllers.NVIC", "Timers.ARM_GenericTimer")
-KNOWN_TYPES = (*CORE_TYPES, MEMORY_TYPE, USART_TYPE, GIC_TYPE, PYTHON_TYPE)
+CORE_TYPES = (A7_TYPE, M4_TYPE, NVIC_TYPE, "Timers.ARM_GenericTimer")
+KNOWN_TYPES = (*CORE_TYPES, MEMORY_TYPE, USART_TYPE, GIC_TYPE, PYTHON_TYPE, WIRE_TYPE)
 
 #: Memories whose code and data are the M4's (RM0436, MCU SRAM and RETRAM); all others are the A7's.
 M4_MEMORIES = ("retram", "sram1", "sram2", "sram3", "sram4")
@@ -45,7 +46,7 @@ BankMaker = Callable[[str, int], MemoryBank]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a description turns into. `blocks` holds every block by entry name, the named ones included."""
+    """What a description turns into. `blocks` holds every block by name, the named and the unmodelled ones included."""
 
     platform: Platform
     banks: Mapping[str, MemoryBank]
@@ -54,6 +55,8 @@ class Parts:
     rcc: Rcc
     etzpc: Etzpc
     tzc: Tzc400
+    interrupts: Interrupts
+    timers: Timers
 
 
 def read_platform(path: Path) -> Platform:
@@ -76,63 +79,41 @@ def core_name(platform: Platform, type_name: str) -> str:
 
 
 def build_parts(
-    platform: Platform, log: EventLog, boot: BootControl, smc: SmcHandler, make_bank: BankMaker = MemoryBank
+    platform: Platform,
+    log: EventLog,
+    boot: BootControl,
+    smc: SmcHandler,
+    *,
+    memory: Memory,
+    make_bank: BankMaker = MemoryBank,
+    options: BlockOptions | None = None,
 ) -> Parts:
-    """Make memories, blocks and windows. Raises `PlatformError` for a block without model or a missing block."""
+    """Make memories, blocks and windows; `memory` is the bus as the DMA controllers use it.
+
+    Raises `PlatformError` for a block without model or a missing block.
+    """
+    options = options or BlockOptions()
     banks = {entry.name: make_bank(entry.name, _size(entry)) for entry in platform.of_type(MEMORY_TYPE)}
-    base = _Bases(platform)
-    rcc = Rcc(base["rcc"], log, boot)
-    pwr = Pwr(base["pwr"], log, lambda: rcc.tzen)
-    etzpc, tzc = Etzpc(base["etzpc"], log), Tzc400(base["tzc"], log)
-    python: dict[str, Peripheral] = {
-        "rcc": rcc,
-        "pwr": pwr,
-        "etzpc": etzpc,
-        "tzc": tzc,
-        "tamp": Tamp(base["tamp"], log, lambda: pwr.backup_writable),
-        "secureMonitor": SecureMonitor(base["secureMonitor"], log, smc),
-    }
+    interrupts, timers = Interrupts(platform), Timers()
+    maker = BlockMaker(
+        platform, log, interrupts=interrupts, timers=timers, boot=boot, smc=smc, memory=memory, options=options
+    )
     blocks: dict[str, Peripheral] = {}
     for entry in platform.entries.values():
         if entry.type == USART_TYPE:
-            blocks[entry.name] = Stm32Usart(base[entry.name], log, entry.name)
+            output = interrupts.output(entry.name)
+            blocks[entry.name] = Stm32Usart(maker.base(entry.name), log, entry.name, output)
         elif entry.type == GIC_TYPE:
-            blocks[entry.name] = Gic(base[entry.name], log, entry.name)
+            blocks[entry.name] = gic = Gic(maker.base(entry.name), log, entry.name)
+            interrupts.gic.connect(gic.set_line)
         elif entry.type == PYTHON_TYPE:
-            blocks[entry.name] = _python_model(entry, python)
-    windows = tuple(_windows(platform, {**banks, **blocks}))
-    return Parts(platform, banks, blocks, windows, rcc, etzpc, tzc)
-
-
-class _Bases:
-    """The address of each block, or an error that says which one the description lacks."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-
-    def __getitem__(self, name: str) -> int:
-        entry = self._platform.entries.get(name)
-        if entry is None or not entry.registrations:
-            raise PlatformError(
-                f"the description has no block {name!r} on the system bus",
-                hint="`using` stm32mp157-secure.repl brings all blocks that the secure world needs",
-                entry=name,
-            )
-        return entry.registrations[0].address
-
-
-def _python_model(entry: Entry, models: Mapping[str, Peripheral]) -> Peripheral:
-    model = models.get(entry.name)
-    if model is None:
-        raise PlatformError(
-            f"{entry.file.name}:{entry.line}: there is no Python model for {entry.name!r}",
-            hint=f"models exist for {', '.join(models)}",
-            file=str(entry.file),
-            line=entry.line,
-            entry=entry.name,
-            type=entry.type,
-        )
-    return model
+            blocks[entry.name] = maker.make(entry)
+    windows = _windows(platform, {**banks, **blocks})
+    if not options.strict:
+        windows += _unmodelled(windows, blocks, log)
+    return Parts(
+        platform, banks, blocks, tuple(windows), maker.rcc, maker.etzpc, maker.tzc, interrupts=interrupts, timers=timers
+    )
 
 
 def _size(entry: Entry) -> int:
@@ -167,3 +148,12 @@ def _windows(platform: Platform, targets: Mapping[str, Target]) -> list[Window]:
             # The regions of a multi-region block lie one behind the other in its model.
             offset += size if registration.region is not None else 0
     return windows
+
+
+def _unmodelled(windows: list[Window], blocks: dict[str, Peripheral], log: EventLog) -> list[Window]:
+    """Windows and, added to `blocks`, the blocks for what the peripheral map has beyond the description."""
+    found = []
+    for region in uncovered((window.address, window.end) for window in windows):
+        block = blocks.setdefault(region.name, Unmodelled(region.name, region.base, log))
+        found.append(Window(region.address, region.size, block, region.address - region.base, None))
+    return found

@@ -54,6 +54,13 @@ class CoreStopped(MachineEvent):
 
 
 @dataclass(frozen=True)
+class WatchdogExpired(MachineEvent):
+    """A watchdog was not refreshed in time, or refreshed outside its window."""
+
+    block: str
+
+
+@dataclass(frozen=True)
 class ExceptionTaken(MachineEvent):
     """A guest core took a synchronous exception. `status`/`fault_address` are CFSR/BFAR or DFSR/DFAR."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from cosim import client
 from cosim.access import Deny, Initiator
 from cosim.assembly import A7_TYPE, M4_MEMORIES, M4_TYPE, build_parts, core_name, read_platform
+from cosim.blocks import BlockOptions
 from cosim.bus import Bus
 from cosim.client import Step, StepResult
 from cosim.engine import CoreState, CoreView, Engine, Machine, StopReason, create_engine
@@ -21,6 +22,7 @@ from cosim.events import EventLog
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
 from cosim.peripherals.rcc import ResetCause
+from cosim.peripherals.unmodelled import Unmodelled, UnmodelledUse
 from cosim.peripherals.usart import Stm32Usart
 from cosim.resources import firmware_file, key_file, platform_file
 from ta.image_elf import read_elf
@@ -52,7 +54,8 @@ class SocConfig:
     """What kind of SoC to build. `public_key` None stands for the project's test key.
 
     `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
-    python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count.
+    python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. `seed`
+    is the random number generators'; `strict` makes a peripheral that has no model a bus error.
     """
 
     platform: Path | None = None
@@ -64,6 +67,8 @@ class SocConfig:
     quantum: int = 1000
     loop: str = "auto"
     host: Host | None = None
+    seed: int = 0
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Snapshot:
     engine: object
     banks: tuple[object, ...]
     blocks: tuple[object, ...]
+    interrupts: object
+    timers: object
     secure_world: SecureWorldState
     records: int
 
@@ -88,8 +95,17 @@ class Soc:
         self.log = EventLog()
         self.platform = read_platform(config.platform or platform_file(DEFAULT_PLATFORM))
         host = config.host
-        parts = build_parts(self.platform, self.log, _M4Boot(self), self._smc, host.bank if host else MemoryBank)
+        parts = build_parts(
+            self.platform,
+            self.log,
+            _M4Boot(self),
+            self._smc,
+            memory=_DmaPort(self),
+            make_bank=host.bank if host else MemoryBank,
+            options=BlockOptions(config.seed, config.strict),
+        )
         self.banks, self.blocks, self.rcc = parts.banks, parts.blocks, parts.rcc
+        self.interrupts, self.timers = parts.interrupts, parts.timers
         self.firewall = Firewall(parts.etzpc, parts.tzc, self.log)
         self.bus = Bus(parts.windows, self.firewall, self.log, config.deny)
         self.secure_world = SecureWorld(
@@ -110,6 +126,8 @@ class Soc:
             reset_request=lambda _core: self.rcc.core_reset_request(ResetCause.SYSRESETREQ),
             homes={name: self._m4 if name in M4_MEMORIES else self._a7 for name in self.banks},
             quantum=config.quantum,
+            interrupts=self.interrupts,
+            timers=self.timers,
         )
         self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self.secure_world.boot()
@@ -191,6 +209,11 @@ class Soc:
             if isinstance(block, Stm32Usart):
                 block.flush()
 
+    def unmodelled(self) -> tuple[UnmodelledUse, ...]:
+        """The registers without a model that software touched so far, by address."""
+        blocks = (block for block in self.blocks.values() if isinstance(block, Unmodelled))
+        return tuple(sorted((use for block in blocks for use in block.uses()), key=lambda use: use.address))
+
     # -- snapshots ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
@@ -199,6 +222,8 @@ class Soc:
             self.engine.save(),
             tuple(bank.save() for bank in self.banks.values()),
             tuple(block.save() for block in self.blocks.values()),
+            self.interrupts.save(),
+            self.timers.save(),
             self.secure_world.save(),
             len(self.log),
         )
@@ -207,8 +232,11 @@ class Soc:
         """Back to `snapshot`; the log loses what came after it."""
         for bank, state in zip(self.banks.values(), snapshot.banks, strict=True):
             bank.load(state)
+        # The wires first: what blocks then drive is what they already are, and no controller sees an edge.
+        self.interrupts.load(snapshot.interrupts)
         for block, state in zip(self.blocks.values(), snapshot.blocks, strict=True):
             block.load(state)
+        self.timers.load(snapshot.timers)
         self.secure_world.load(snapshot.secure_world)
         self.firewall.resync()
         self.engine.load(snapshot.engine)
@@ -226,3 +254,16 @@ class _M4Boot:
 
     def hold(self) -> None:
         self._soc.engine.hold(self._soc.m4.name)
+
+
+class _DmaPort:
+    """The bus as the DMA controllers use it, which is built after them."""
+
+    def __init__(self, soc: Soc) -> None:
+        self._soc = soc
+
+    def read(self, initiator: Initiator, address: int, size: int) -> bytes:
+        return self._soc.bus.read(initiator, address, size)
+
+    def write(self, initiator: Initiator, address: int, data: bytes) -> None:
+        self._soc.bus.write(initiator, address, data)

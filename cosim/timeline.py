@@ -190,6 +190,10 @@ def _core_stopped(p: machine.CoreStopped) -> Described:
     return 0, f"{p.core} stopped: {p.reason}", Style.BAD if p.reason == "lockup" else Style.CORE
 
 
+def _watchdog(p: machine.WatchdogExpired) -> Described:
+    return 0, f"{p.block} expired", Style.BAD
+
+
 def _exception(p: machine.ExceptionTaken) -> Described:
     where = f"status 0x{p.status:08x}, address 0x{p.fault_address:08x}"
     return 0, f"{p.core} takes {p.exception}: {where}", Style.BAD
@@ -256,6 +260,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.CoreHeld: _core_held,
     machine.FirstInstruction: _first_instruction,
     machine.CoreStopped: _core_stopped,
+    machine.WatchdogExpired: _watchdog,
     machine.ExceptionTaken: _exception,
     machine.AccessDenied: _denied,
     machine.ForeignWrite: _foreign_write,

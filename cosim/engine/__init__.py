@@ -15,7 +15,9 @@ from cosim.bus import Bus
 from cosim.errors import EngineError
 from cosim.events import EventLog
 from cosim.firewall import Firewall
+from cosim.interrupts import Interrupts
 from cosim.platform.model import Platform
+from cosim.timers import Timers
 
 #: Serves one SMC: r0..r7 in, r0..r3 out.
 SmcHandler = Callable[[tuple[int, ...]], tuple[int, int, int, int]]
@@ -54,6 +56,8 @@ class Machine:
     reset_request: ResetRequest
     homes: Mapping[str, str]
     quantum: int  # in instructions of the M4
+    interrupts: Interrupts
+    timers: Timers
 
 
 class CoreView(Protocol):

@@ -8,6 +8,8 @@ below are ignored; with TZEN and MCKPROT set, also those marked `MCKPROT`. Non-s
 is a non-secure master. The SVD gates MP_GCR by TZEN and is silent about MP_GRSTCSETR: its MCURST bit is gated here with
 the rest of the MCU subsystem, because otherwise the normal world could reset an M4 that it may neither start nor clock.
 
+The registers of the clock tree are in `rcc_clocks`.
+
 Not modelled: what a clock enable does to its block (blocks answer with their clock off), the clock tree, and the system
 and MPU resets of MP_GRSTCSETR (accepted without effect).
 """
@@ -15,11 +17,13 @@ and MPU resets of MP_GRSTCSETR (accepted without effect).
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import EventLog
+from cosim.peripherals import rcc_clocks
 from cosim.registers import WORD, Access, Field, Register, RegisterBlock, bits, set_clear_pair
 
 TZEN = 1 << 0
@@ -97,6 +101,7 @@ REGISTERS: tuple[Register, ...] = (
         bits(_RESET_FLAGS | {5: "MCURSTF", 10: "WWDG1RSTF"} | _STANDBY_FLAGS),
         Access.W1C,
     ),
+    *rcc_clocks.REGISTERS,
     Register("VERR", 0xFF4, 0x11, access=Access.RO),
     Register("IDR", 0xFF8, 0x1, access=Access.RO),
     Register("SIDR", 0xFFC, 0xA3C5DD04, access=Access.RO),
@@ -114,10 +119,11 @@ _GATED_BY_TZEN = frozenset(
         "MP_IWDGFZSETR",
         "MP_IWDGFZCLRR",
         "MCUDIVR",
+        *rcc_clocks.GATED_BY_TZEN,
     }
 )
 #: The bits of each register that the normal world may not write while TZEN and MCKPROT are set.
-_GATED_BY_MCKPROT = {"MSSCKSELR": WORD, "MP_GRSTCSETR": MCURST}
+_GATED_BY_MCKPROT = {"MSSCKSELR": WORD, "MP_GRSTCSETR": MCURST, **rcc_clocks.GATED_BY_MCKPROT}
 
 
 class CoreState(enum.Enum):
@@ -157,6 +163,22 @@ class Rcc(RegisterBlock):
         super().__init__(name, base, log)
         self._boot = boot
         self._state = CoreState.HELD
+        self._core_reset_listeners: list[Callable[[], None]] = []
+
+    def boot_chain(self) -> None:
+        """Set the clock registers as TF-A's boot stage leaves them on a DK2 before the normal world starts."""
+        for name, value in rcc_clocks.BOOT_CHAIN.items():
+            self.poke(name, value)
+
+    def listen_core_reset(self, listener: Callable[[], None]) -> None:
+        """Call `listener` at each reset of the Cortex-M4, before it may run again."""
+        self._core_reset_listeners.append(listener)
+
+    def watchdog_expired(self, number: int) -> None:
+        """IWDG1 or IWDG2 asks for a system reset, of which only the flags are set."""
+        flag = 1 << (7 + number)
+        for register in ("BR_RSTSCLRR", "MP_RSTSCLRR", "MC_RSTSCLRR"):
+            self.poke(register, self.value(register) | flag)
 
     @property
     def core_state(self) -> CoreState:
@@ -175,6 +197,8 @@ class Rcc(RegisterBlock):
         if self._state is CoreState.RUNNING:
             self._state = CoreState.HELD
             self._boot.hold()
+        for listener in self._core_reset_listeners:
+            listener()
         self._release_if_allowed()
 
     def reset(self) -> None:
@@ -183,6 +207,11 @@ class Rcc(RegisterBlock):
         if self._state is CoreState.RUNNING:
             self._state = CoreState.HELD
             self._boot.hold()
+
+    def read_register(self, register: Register, initiator: Initiator) -> int:
+        """Ready flags follow their enables."""
+        value = super().read_register(register, initiator)
+        return rcc_clocks.with_ready_flags(register.name, value, self.value("OCENSETR"))
 
     def refuses_write(self, register: Register, written: int, initiator: Initiator) -> tuple[str | None, int]:
         """The secure gating of this file's first lines."""

@@ -269,7 +269,8 @@ class RemoteEngine:
         self._changed.clear()
 
     def _renode_has(self, name: str) -> bool:
-        return self._machine.platform.entries[name].type != "Python.PythonPeripheral"
+        entry = self._machine.platform.entries.get(name)
+        return entry is not None and entry.type != "Python.PythonPeripheral"
 
     def _closed(self, core: str, window: Window) -> bool:
         """Renode locks a whole window or nothing: it is closed unless the core may read and write some part of it."""

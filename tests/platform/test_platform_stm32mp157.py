@@ -31,7 +31,37 @@ PYTHON_BLOCKS = {
     "tzc": (0x5C006000, 0x1000),
     "etzpc": (0x5C007000, 0x400),
     "tamp": (0x5C00A000, 0x400),
+    "hsem": (0x4C000000, 0x400),
+    "ipcc": (0x4C001000, 0x400),
+    "exti": (0x5000D000, 0x400),
+    **{f"gpio{port}": (0x50002000 + 0x1000 * n, 0x400) for n, port in enumerate("ABCDEFGHIJK")},
+    "gpioZ": (0x54004000, 0x400),
+    **{f"tim{n + 2}": (0x40000000 + 0x1000 * n, 0x400) for n in range(6)},
+    "wwdg1": (0x4000A000, 0x400),
+    "iwdg1": (0x5C003000, 0x400),
+    "iwdg2": (0x5A002000, 0x400),
+    "rng1": (0x54003000, 0x400),
+    "rng2": (0x4C003000, 0x400),
+    "crc1": (0x58009000, 0x400),
+    "crc2": (0x4C004000, 0x400),
+    "dma1": (0x48000000, 0x400),
+    "dma2": (0x48001000, 0x400),
+    "dmamux": (0x48002000, 0x400),
+    "syscfg": (0x50020000, 0x400),
+    "dbgmcu": (0x50081000, 0x400),
 }
+
+
+SERIAL_PORTS = [
+    ("usart1", 0x5C000000, 37),
+    ("usart2", 0x4000E000, 38),
+    ("usart3", 0x4000F000, 39),
+    ("uart4", 0x40010000, 52),
+    ("uart5", 0x40011000, 53),
+    ("usart6", 0x44003000, 71),
+    ("uart7", 0x40018000, 82),
+    ("uart8", 0x40019000, 83),
+]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +166,7 @@ def test_the_generic_timer_is_part_of_the_a7_and_wired_to_its_private_interrupts
     assert {(i.destination, i.local) for i in timer.interrupts} == {("gic", 0)}
 
 
-@pytest.mark.parametrize(("name", "address", "line"), [("usart3", 0x4000F000, 39), ("uart4", 0x40010000, 52)])
+@pytest.mark.parametrize(("name", "address", "line"), SERIAL_PORTS)
 def test_both_cores_see_the_consoles_and_get_their_interrupts(
     board: Platform, name: str, address: int, line: int
 ) -> None:
@@ -157,6 +187,7 @@ def test_the_soc_file_alone_has_no_python_blocks() -> None:
 def test_the_files_of_the_board_are_known_in_the_order_they_were_read(board: Platform) -> None:
     assert [path.name for path in board.files] == [
         "stm32mp157c-dk2.repl",
+        "stm32mp157-blocks.repl",
         "stm32mp157-secure.repl",
         "stm32mp157.repl",
     ]

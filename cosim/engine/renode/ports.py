@@ -60,9 +60,10 @@ def place_targets(host: Host, machine: Machine, cores: Sequence[Core], guard: Gu
     placed: set[str] = set()
     for window in machine.bus.windows:
         target = window.target
-        if machine.platform.entries[target.name].type == GIC_TYPE:
+        entry = machine.platform.entries.get(target.name)
+        if entry is not None and entry.type == GIC_TYPE:
             continue
-        if target.name not in placed:
+        if entry is not None and target.name not in placed:
             placed.add(target.name)
             theirs = host.objects[target.name]
             if isinstance(target, MemoryBank):
