@@ -64,7 +64,9 @@ class Core:
         self._fault: Fault | None = None
         self._handlers = self._callbacks()  # the CLR's delegates do not keep them alive
         cpu.IsHalted = True
-        cpu.UpdateContextOnLoadAndStore = True  # the PC is exact in the accesses to blocks
+        # Exact PC and count in every access: Renode counts by translation blocks, so a block is one instruction.
+        cpu.UpdateContextOnLoadAndStore = True
+        cpu.MaximumBlockSize = 1
 
     # -- what the outside sees ---------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class Core:
             self.cpu.SetRegister(REGISTERS[name], number)
 
     def count(self, instructions: int) -> None:
-        """Instructions that retired without Renode's doing."""
+        """Correct Renode's count of retired instructions."""
         self._earlier += instructions
 
     def remember(self) -> None:
@@ -172,6 +174,8 @@ class Core:
 
     def _on_exception(self, number: int) -> None:
         fault, self._fault = self._fault, None
+        if fault is not None and fault.kind is not AccessKind.FETCH:
+            self.count(-1)  # Renode counts the instruction that faulted
         self._guard(self, lambda: self.enter(int(number), fault))
 
     def _on_sleep(self, asleep: bool) -> None:
