@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cosim.soc import SocConfig
 
 DEFAULT_ADDRESS, DEFAULT_PORT = "127.0.0.1", 4157
+SCRIPT = "stm32mp157c-dk2.resc"
 
 
 @click.command()
@@ -77,9 +78,18 @@ def serve(
 
 
 def _announce(listener: socket.socket, token_path: Path) -> None:
-    name = listener.getsockname()
-    where = name if listener.family is socket.AF_UNIX else f"{name[0]} port {name[1]}"
-    log(f"listening on {where}, token file {token_path}")
+    from cosim.resources import platform_file
+
+    if listener.family is socket.AF_UNIX:
+        log(f"listening on {listener.getsockname()}, token file {token_path}")
+        return
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]:{port}" if listener.family is socket.AF_INET6 else f"{host}:{port}"
+    log(f"listening on {where}, token file {token_path}; in Renode's monitor:")
+    log(f'    $cosim="{where}"')
+    log(f'    $token="{token_path.absolute()}"')
+    log(f"    include @{platform_file(SCRIPT)}")
+    log("    start")
 
 
 def _serve_one(connection: Connection, image: bytes, config: SocConfig, path: Path, events: Path | None) -> int:

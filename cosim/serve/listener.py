@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Connection:
         self.peer = peer
         self._stream = stream
         if stream.family != socket.AF_UNIX:
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # a client may be gone already: the first frame will tell
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
         """Send one frame."""
@@ -43,11 +45,18 @@ class Connection:
         except OSError as error:
             raise self._gone(str(error)) from None
 
-    def receive(self, patience: float | None) -> tuple[Kind, bytes]:
-        """The next frame, which must begin within `patience` seconds (None: whenever)."""
+    def receive(
+        self, patience: float | None, *, rest: float = REPLY_SECONDS, most: int = protocol.MOST_PAYLOAD
+    ) -> tuple[Kind, bytes]:
+        """The next frame: it begins within `patience` seconds (None: whenever) and is complete within `rest` seconds.
+
+        A payload of more than `most` bytes is not read.
+        """
         first = self._read(1, patience)
-        length, kind = protocol.parse_header(first + self._read(protocol.HEADER.size - 1, REPLY_SECONDS))
-        return kind, self._read(length, REPLY_SECONDS)
+        length, kind = protocol.parse_header(first + self._read(protocol.HEADER.size - 1, rest))
+        if length > most:
+            raise protocol.malformed(f"{kind.name} with {length} bytes")
+        return kind, self._read(length, rest)
 
     def ask(self, kind: Kind, payload: bytes) -> bytes:
         """Ask a client that waits for the answer to its request for something; the data of its RESULT."""
@@ -74,9 +83,11 @@ class Connection:
 
     def _read(self, size: int, patience: float | None) -> bytes:
         data = bytearray()
+        end = None if patience is None else time.monotonic() + patience
         try:
-            self._stream.settimeout(patience)
             while len(data) < size:
+                # A client that sends a byte now and then must not be waited for any longer than one that sends none.
+                self._stream.settimeout(None if end is None else max(end - time.monotonic(), 0.001))
                 chunk = self._stream.recv(size - len(data))
                 if not chunk:
                     raise self._gone("it closed the connection")
@@ -160,7 +171,7 @@ def admit(listener: socket.socket, token: bytes, refused: Callable[[str], None])
 def _handshake(connection: Connection, token: bytes) -> None:
     nonce = secrets.token_bytes(protocol.NONCE)
     connection.send(Kind.CHALLENGE, protocol.challenge(nonce))
-    kind, payload = connection.receive(HANDSHAKE_SECONDS)
+    kind, payload = connection.receive(HANDSHAKE_SECONDS, rest=HANDSHAKE_SECONDS, most=protocol.MOST_HELLO)
     if kind is not Kind.HELLO:
         raise protocol.malformed(f"{kind.name} where HELLO was expected")
     hello = protocol.parse_hello(payload)

@@ -30,6 +30,8 @@ MOST_PAYLOAD = MOST_DATA + 0x100
 HEADER = struct.Struct("<IB")
 CORES = ("host", "a7", "m4")
 
+#: Bytes of a HELLO, all that an unknown client may send.
+MOST_HELLO = 0x200
 _CHALLENGE = struct.Struct(f"<8sH{NONCE}s")
 _HELLO = struct.Struct(f"<H{NONCE}s{PROOF}s")
 _STAMP = struct.Struct("<BQQI")

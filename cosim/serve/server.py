@@ -9,6 +9,7 @@ from dataclasses import replace
 from cosim.boot import BootReport, boot
 from cosim.errors import CosimError
 from cosim.events import Record
+from cosim.scripts import Script, kernel_flow
 from cosim.serve.listener import Connection
 from cosim.serve.protocol import ProtocolError
 from cosim.serve.remote import RemoteHost
@@ -21,17 +22,18 @@ def serve_boot(
     image: bytes,
     config: SocConfig,
     *,
+    script: Callable[..., Script] = kernel_flow,
     listen: Callable[[Record], None] | None = None,
     budget_ps: int = DEFAULT_BUDGET_PS,
 ) -> BootReport:
-    """Boot the signed `image` on the client's cores; `config` says what for, its engine does not count.
+    """Boot the signed `image` by `script` on the client's cores, for `config`, whose engine does not count.
 
     Raises what `cosim.boot.boot` raises, and `ProtocolError` when the client breaks off or the protocol; in every case
     the connection is closed, and a client that still listens was told why.
     """
     host = RemoteHost(connection)
     try:
-        report = boot(image, replace(config, host=host), listen=listen, budget_ps=budget_ps)
+        report = boot(image, replace(config, host=host), script=script, listen=listen, budget_ps=budget_ps)
         if host.served is not None:
             # The boot is decided: a client that is gone by now has missed only the farewell.
             with contextlib.suppress(ProtocolError):

@@ -56,11 +56,13 @@ def _read(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as stream:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077 or status.st_uid != os.getuid():
             raise _unusable(path, "is not a regular file that only you can read")
-        token = stream.read(2 * TOKEN_BYTES + 2).strip()
+        token = os.read(handle, 2 * TOKEN_BYTES + 2).strip()
+    finally:
+        os.close(handle)
     if len(token) != 2 * TOKEN_BYTES or not all(digit in b"0123456789abcdef" for digit in token):
         raise _unusable(path, f"does not hold a token of {2 * TOKEN_BYTES} hexadecimal digits")
     return token
