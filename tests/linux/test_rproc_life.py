@@ -12,6 +12,7 @@ from cosim.linux.errno import Errno, KernelError, KernelOopsError
 from cosim.linux.events import KernelMessage, RprocStateChanged
 from cosim.linux.host import LinuxHost
 from cosim.linux.remoteproc_core import CrashType, RprocState
+from cosim.monitors import Monitors
 from cosim.soc import Soc
 from cosim.testing import flip
 from ta.events import MemoryWiped, SessionClosed, SessionOpened
@@ -245,3 +246,18 @@ def test_a_firmware_without_table_boots_without_resources() -> None:
     assert linux.rproc.table is None
     assert not linux.rproc.resources.vdevs
     linux.shutdown()
+
+
+# -- what the monitors say ---------------------------------------------------------------------------------------------
+
+
+def test_the_security_monitors_hold_through_boot_recovery_and_shutdown() -> None:
+    linux = host()
+    monitors = Monitors(linux.soc.log, linux.soc.debug_read, isolated=True)
+    linux.boot()
+    linux.run(never, MILLISECOND_PS)
+    linux.report_crash()
+    linux.run(never, MILLISECOND_PS)
+    linux.shutdown()
+    assert [(m.description, m.detail) for m in monitors.results() if m.held is False] == []
+    assert any(m.held for m in monitors.results())
