@@ -93,7 +93,7 @@ def rpmsg(
     answered; 1: refused, no channel, no answer, or the firmware broke a rule of the rings; 2: FIRMWARE or an option
     cannot be used.
     """
-    from cosim.linux.errno import KernelError
+    from cosim.linux.errno import KernelError, KernelOopsError
     from cosim.linux.host import LinuxHost
     from cosim.soc import Soc
 
@@ -105,11 +105,11 @@ def rpmsg(
         try:
             host.boot()
             ok = _talk(host, _Wish(echo, texts, channel, patience), report)
-        except KernelError as error:
+            host.close()
+        except (KernelError, KernelOopsError) as error:
             ok = False
             report["error"] = error.as_dict()
             log(error_line(error), Style.BAD)
-        host.close()
     report["findings"] = [asdict(finding) for bus in host.buses for finding in bus.findings]
     report["trace"] = [line for trace in host.traces for line in trace.text.splitlines()]
     ok = ok and not report["findings"]

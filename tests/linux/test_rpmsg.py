@@ -368,3 +368,8 @@ def test_the_command_says_what_the_kernel_said_of_a_refused_image(
     path.write_bytes(flip(signed("rpmsg_echo"), 0x60))
     assert run(["rpmsg", str(path)]) == 1
     assert "rproc_tee_load_fw: LOAD_FW failed with TEE_ERROR_SIGNATURE_INVALID" in capsys.readouterr().err
+
+
+def test_the_command_reports_an_oops_of_the_kernel_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rpmsg", str(firmware_file("demo_m4_retram.elf")), "--deny", "abort"]) == 1
+    assert "rproc_tee_parse_fw: external abort" in capsys.readouterr().err
