@@ -16,6 +16,8 @@ from cosim.linux.resources import Printk
 from ta.resource_table import HEADER_SIZE, SECTION_NAME
 
 _PT_LOAD = 1
+#: The kernel has no such bound; here it keeps a file of overlapping segments from costing minutes.
+MOST_SEGMENTS = 256
 _EHDR32, _EHDR64 = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR32, _PHDR64 = struct.Struct("<8I"), struct.Struct("<2I6Q")
 _SHDR32, _SHDR64 = struct.Struct("<10I"), struct.Struct("<2I4Q2I2Q")
@@ -148,6 +150,8 @@ def _header(firmware: bytes) -> _Header:
 def _segments(firmware: bytes, function: str) -> Iterator[_Segment]:
     header = _header(firmware)
     layout = _PHDR64 if header.wide else _PHDR32
+    if header.phnum > MOST_SEGMENTS:
+        raise _invalid(function, f"{header.phnum} program headers, at most {MOST_SEGMENTS} are read")
     for number in range(header.phnum):
         at = header.phoff + number * layout.size
         if at + layout.size > len(firmware):

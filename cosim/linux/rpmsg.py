@@ -178,7 +178,7 @@ class RpmsgBus:
             return
         raw = self._device.rproc.memory.read(buffer.address, buffer.size, "rpmsg_recv_single")
         source, destination, _, size, _ = HEADER.unpack_from(raw)
-        if length < HEADER.size or size > length - HEADER.size:
+        if size > length - HEADER.size:
             detail = f"inbound msg too big: ({length}, {size})"
             self._find(RingRule.MESSAGE_LENGTH, self._receive.queue, detail)
             return

@@ -149,17 +149,17 @@ class Virtqueue:
     def _check_chain(self, head: int) -> None:
         """What lies in the table now, against what was written there; a changed chain is followed to its end."""
         seen: set[int] = set()
-        at = head
+        at, entries = head, []
         while True:
             if at in seen:
                 raise RingError(RingRule.CHAIN_LOOP, self.queue, f"descriptor {at} comes again in the chain of {head}")
             seen.add(at)
-            entry = self._memory.read(self._descriptors + 16 * at, 16, "detach_buf_split")
-            _, _, flags, following = _DESCRIPTOR.unpack(entry)
+            entries.append(self._memory.read(self._descriptors + 16 * at, 16, "detach_buf_split"))
+            _, _, flags, following = _DESCRIPTOR.unpack(entries[-1])
             if not flags & DESC_F_NEXT:
                 break
             if following >= self.num:
                 raise RingError(RingRule.CHAIN_RANGE, self.queue, f"descriptor {at} goes on at {following}")
             at = following
-        if len(seen) > 1 or entry != self._owned[head]:
+        if entries[0] != self._owned[head]:
             raise RingError(RingRule.DESCRIPTOR_CHANGED, self.queue, f"descriptor {head} is not what the driver wrote")

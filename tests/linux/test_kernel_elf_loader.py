@@ -62,6 +62,7 @@ SANITY, LOAD = "rproc_elf_sanity_check", "rproc_elf_load_segments"
         pytest.param(patched((44, "<H", 0)), SANITY, id="no-segments"),
         pytest.param(patched((28, "<I", len(DEMO) + 1)), SANITY, id="program-headers-behind-the-end"),
         pytest.param(patched((28, "<I", len(DEMO) - 4)), LOAD, id="program-headers-cut"),
+        pytest.param(patched((44, "<H", 257)), LOAD, id="too-many-segments"),
         pytest.param(patched((PHOFF + 20, "<I", 1)), LOAD, id="filesz-larger-than-memsz"),
         pytest.param(patched((PHOFF + 4, "<I", len(DEMO))), LOAD, id="segment-truncated"),
         pytest.param(patched((PHOFF + 12, "<I", 0x08000000)), LOAD, id="address-outside-the-carveouts"),
