@@ -91,7 +91,16 @@ def _engines() -> Iterator[Check]:
         except (CosimError, OSError) as error:
             detail = f"{error}; the Python loop gives the same results, more slowly"
             yield Check("engine", "unicorn native loop", False, detail, required=False)
-    yield Check("engine", "renode", False, "not available in this version", required=False)
+    yield _renode()
+
+
+def _renode() -> Check:
+    from cosim.engine.renode import find_renode
+
+    try:
+        return Check("engine", "renode", True, str(find_renode()), required=False)
+    except CosimError as error:
+        return Check("engine", "renode", False, f"{error.message}; {error.hint}", required=False)
 
 
 def _compilers() -> Iterator[Check]:
