@@ -143,7 +143,9 @@ def test_doctor_says_that_a_boot_is_possible_here(capsys: pytest.CaptureFixture[
     assert value["healthy"]
     assert checks["unicorn"]["present"]
     assert not checks["renode"]["required"]
-    assert checks["renode"]["detail"].startswith(("build", "installed", "package", "portable", "the engine renode is not"))
+    assert checks["renode"]["detail"].startswith(
+        ("build", "installed", "package", "portable", "the engine renode is not")
+    )
     assert run(["doctor"]) == 0
     assert checks["renode"]["detail"] in capsys.readouterr().out
 
