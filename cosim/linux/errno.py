@@ -15,15 +15,13 @@ class Errno(enum.IntEnum):
     """Error numbers that the modelled functions return (negated, in the kernel)."""
 
     EPERM = 1
-    ENOENT = 2
     EIO = 5
     ENOMEM = 12
-    EBUSY = 16
     ENODEV = 19
     EINVAL = 22
+    ENOSPC = 28
     EOVERFLOW = 75
     EMSGSIZE = 90
-    ETIME = 62
     ERESTARTSYS = 512
 
 

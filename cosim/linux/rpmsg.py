@@ -84,10 +84,11 @@ class RpmsgBus:
     # -- virtio driver -------------------------------------------------------------------------------------------
 
     def probe(self, device: VirtioDevice) -> None:
-        """rpmsg_probe. Raises KernelError (-ENOMEM, -EINVAL)."""
+        """rpmsg_probe. Raises KernelError (-EINVAL, -ENOMEM)."""
         receive, send = device.find_vq(0), device.find_vq(1)
         if receive.num != send.num:
-            raise KernelError("rpmsg_probe", Errno.EINVAL, f"rings of {receive.num} and {send.num} buffers")
+            text = f"rings of {receive.num} and {send.num} buffers, symmetric ones are expected"
+            device.rproc.printk("warn", "rpmsg_probe", text)
         count = min(2 * receive.num, MOST_BUFFERS)
         buffers = [Buffer(at, BUFFER_SIZE) for at in _buffer_addresses(device, count)]
         for buffer in buffers[: count // 2]:
@@ -116,7 +117,10 @@ class RpmsgBus:
     # -- for users -----------------------------------------------------------------------------------------------
 
     def send(self, source: int, destination: int, data: bytes) -> None:
-        """rpmsg_send_offchannel. Raises KernelError (-EINVAL, -EMSGSIZE, -ERESTARTSYS when no buffer gets free)."""
+        """rpmsg_send_offchannel.
+
+        Raises KernelError (-EINVAL, -EMSGSIZE, -ENOSPC, or -ERESTARTSYS when no buffer gets free).
+        """
         function = "rpmsg_send_offchannel_raw"
         if self._device is None or self._send is None:
             raise KernelError(function, Errno.EINVAL, "there is no rpmsg device", hint="boot a firmware with a vdev")
@@ -125,6 +129,9 @@ class RpmsgBus:
         if len(data) > MOST_PAYLOAD:
             raise KernelError(function, Errno.EMSGSIZE, f"message is too big ({len(data)})", size=len(data))
         buffer = self._send_buffer()
+        if not self._send.free:
+            self._send_buffers.append(buffer)
+            raise KernelError(function, Errno.ENOSPC, "virtqueue_add_outbuf failed: the send ring is full")
         message = HEADER.pack(source, destination, 0, len(data), 0) + data
         self._device.rproc.memory.write(buffer.address, message, function)
         self._send.add(Buffer(buffer.address, len(message)), writable=False)

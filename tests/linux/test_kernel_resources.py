@@ -9,6 +9,7 @@ from linux_bench import STATUS, TABLE, VRINGS, booted, commands, elf, host, word
 
 from cosim.linux.carveout import CMA_BASE, CMA_SIZE, MOST_CARVEOUTS, Carveout, Carveouts
 from cosim.linux.errno import Errno, KernelError, KernelOopsError
+from cosim.linux.events import KernelMessage
 from cosim.linux.remoteproc_core import RprocState
 from cosim.linux.resources import KernelTable, Resources, handle_resources, vring_size, write_back_carveouts
 from cosim.testing import default_signer
@@ -179,6 +180,13 @@ def test_the_addresses_of_rings_go_into_the_table_of_the_running_firmware() -> N
     assert [word(linux, VRINGS + 12 + n) for n in (0, 20)] == [0, 1]
 
 
+def test_the_kernels_notify_ids_replace_the_firmwares_in_the_processors_memory() -> None:
+    linux = host()
+    linux.firmware = with_table(table(vdev(vring(), vring())))  # both ask for 7
+    linux.boot()
+    assert [word(linux, VRINGS - 4 + 12 + n) for n in (0, 20)] == [0, 1]
+
+
 def test_the_driver_is_ok_in_the_table_while_the_firmware_runs() -> None:
     linux = booted()
     assert word(linux, STATUS, 1) == 7
@@ -196,15 +204,39 @@ def test_a_table_that_the_host_refuses_fails_the_boot_and_releases_the_firmware(
     assert not linux.soc.m4.retired
 
 
-def test_rings_whose_buffers_do_not_fit_leave_the_processor_running_without_rpmsg() -> None:
+@pytest.mark.parametrize(
+    ("rings", "reason"),
+    [
+        pytest.param((vring(num=32), vring(num=32)), "do not fit vdev0buffer", id="buffers-too-large"),
+        pytest.param((vring(num=12), vring(num=12)), "Bad virtqueue length 12", id="no-power-of-two"),
+        pytest.param((vring(align=24), vring()), "alignment 24", id="alignment"),
+        pytest.param((vring(),), "the device has no vring 1", id="one-ring"),
+    ],
+)
+def test_rings_that_cannot_be_used_leave_the_processor_running_without_rpmsg(
+    rings: tuple[bytes, ...], reason: str
+) -> None:
     linux = host()
-    linux.firmware = with_table(table(vdev(vring(num=32), vring(num=32))))
+    linux.firmware = with_table(table(vdev(*rings)))
     linux.boot()
     assert linux.rproc.state is RprocState.RUNNING
+    assert any("probe failed" in m.text and reason in m.text for m in linux.soc.log.of(KernelMessage))
     assert word(linux, STATUS - 4, 1) & 0x80  # FAILED; the entry starts 4 bytes earlier in a table of one entry
     with pytest.raises(KernelError) as caught:
         linux.buses[0].send(1024, 1024, b"x")
     assert caught.value.errno is Errno.EINVAL
+
+
+def test_rings_of_different_sizes_are_warned_about_and_the_smaller_one_fills_up() -> None:
+    linux = host()
+    linux.firmware = with_table(table(vdev(vring(num=16), vring(num=4))))
+    linux.boot()
+    assert any("symmetric" in m.text for m in linux.soc.log.of(KernelMessage))
+    for _ in range(4):
+        linux.buses[0].send(1024, 1, b"x")
+    with pytest.raises(KernelError) as caught:
+        linux.buses[0].send(1024, 1, b"x")
+    assert caught.value.errno is Errno.ENOSPC
 
 
 def test_a_device_that_nobody_drives_is_only_acknowledged() -> None:

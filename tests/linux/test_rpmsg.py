@@ -56,6 +56,13 @@ def test_the_send_ring_starts_empty_and_asks_for_no_interrupts(device: FirmwareS
     assert word(device.linux, VRING1 + 16 * NUM) == 1  # VRING_AVAIL_F_NO_INTERRUPT, index 0
 
 
+def test_the_firmware_is_told_once_that_receive_buffers_are_there() -> None:
+    linux = booted()
+    if "ipcc" not in linux.soc.blocks:
+        pytest.skip("this platform has no IPCC")
+    assert word(linux, 0x4C00100C) == 1  # C1TOC2SR: channel vq0
+
+
 def test_a_sent_message_lies_behind_its_header_in_a_buffer_of_its_own(device: FirmwareSide) -> None:
     device.bus.send(1024, 7, b"hello")
     address, size, flags, _ = struct.unpack("<QIHH", device.linux.soc.debug_read(VRING1, 16))

@@ -65,6 +65,8 @@ def test_the_driver_keeps_deep_sleep_away_while_the_m4_runs_and_reports_off_when
     linux.shutdown()
     assert word(linux, PWR_MCUCR) & 1 == 1
     assert word(linux, BKP18R) == 0
+    linux.boot()
+    assert word(linux, PWR_MCUCR) & 1 == 0
 
 
 def test_a_second_boot_only_counts_and_the_last_shutdown_stops() -> None:
