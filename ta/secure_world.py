@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ta.message import MessageServer
 from ta.ports import SecureBus, Sink
 from ta.profile import FirewallProfile, Profile, Settings
+from ta.registered_memory import Registration
 from ta.remoteproc_pta import PtaSnapshot, RemoteprocPta
 from ta.remoteproc_ta import FirmwareState
 from ta.secure_boot import configure_machine
@@ -24,6 +25,7 @@ class SecureWorldState:
     core: CoreState
     pta: PtaSnapshot
     shared_reads: int
+    registered: tuple[Registration, ...]
 
 
 def _ignore_power_off() -> None:
@@ -59,7 +61,8 @@ class SecureWorld:
             lowest_version=settings.lowest_version,
         )
         self.core = TeeCore(self._pta, self.shared_memory, profile, sink, settings)
-        self._monitor = SecureMonitor(MessageServer(bus, self.shared_memory, self.core), power_off, sink)
+        self._messages = MessageServer(self.shared_memory, self.core, settings.shm)
+        self._monitor = SecureMonitor(self._messages, settings.shm, power_off, sink)
 
     def boot(self) -> None:
         """What BL2 and OP-TEE do before the normal world runs. Raises `BusFault`, or `RefusedError` without TZEN."""
@@ -76,10 +79,13 @@ class SecureWorld:
 
     def save(self) -> SecureWorldState:
         """The complete state as an immutable value."""
-        return SecureWorldState(self.core.save(), self._pta.save(), self.shared_memory.reads)
+        return SecureWorldState(
+            self.core.save(), self._pta.save(), self.shared_memory.reads, self._messages.registered.save()
+        )
 
     def load(self, state: SecureWorldState) -> None:
         """Restore what `save` returned."""
         self.core.load(state.core)
         self._pta.load(state.pta)
         self.shared_memory.reads = state.shared_reads
+        self._messages.registered.load(state.registered)

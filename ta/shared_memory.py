@@ -32,6 +32,16 @@ class SharedMemory:
         self.reads += 1
         return self._bus.read(address, size)
 
+    def read_from(self, reference: MemRef, offset: int, size: int) -> bytes:
+        """Read `size` bytes at `offset` of a memory reference. Raises `BusFault`."""
+        return b"".join(self.read(*part) for part in pieces(reference, offset, size))
+
+    def write_to(self, reference: MemRef, offset: int, data: bytes) -> None:
+        """Write `data` at `offset` of a memory reference. Raises `BusFault`."""
+        for address, size in pieces(reference, offset, len(data)):
+            self._bus.write(address, data[:size])
+            data = data[size:]
+
     def peek(self, address: int, size: int) -> bytes:
         """The bytes as a report shows them: no read of the TA, so neither counted nor observed; b"" if unmapped."""
         try:
@@ -80,7 +90,7 @@ class ClientBuffer:
 
     def fetch(self, offset: int, size: int) -> bytes:
         """Read bytes that are known to lie in the reference. Raises `BusFault`."""
-        return b"".join(self._memory.read(*part) for part in pieces(self._reference, offset, size))
+        return self._memory.read_from(self._reference, offset, size)
 
     def peek(self, offset: int, size: int) -> bytes:
         """The bytes as a report shows them, see `SharedMemory.peek`."""

@@ -29,6 +29,8 @@ from ta.image_format import (
     pad,
 )
 from ta.keys import PrivateKey, PublicKey, key_type_of
+from ta.resource_table import find_in_elf
+from ta.signed_tlvs import PlatformTlv
 
 MAX_IMAGES = 255
 
@@ -70,6 +72,42 @@ def sign_images(
         raise ImageError(text, hint="Sign fewer images together, or shorten key info and TLVs.", field="tlv_len")
     signed = build_signed_part(tlv_area, sign_len=_signature_size(key), img_len=total)
     return signed + pad(_sign(signed, key)) + b"".join(images)
+
+
+def binding_tlvs(elves: Sequence[bytes], processor_id: int, version: int) -> list[tuple[int, bytes]]:
+    """The platform TLVs that bind an image to a processor, a rollback version, and the place of its resource table.
+
+    Only the hardened profile heeds them (`ta.signed_tlvs`). Raises ImageError for a number beyond 32 bits, an
+    unreadable ELF file, more than one resource table, or a table outside the loaded bytes.
+    """
+    for name, number in (("processor", processor_id), ("version", version)):
+        if not 0 <= number <= 0xFFFFFFFF:
+            raise ImageError(f"{name} {number} is not a 32-bit number", hint="Use 0 to 4294967295.", field=name)
+    tables = [place for place in map(_table_place, elves) if place is not None]
+    if len(tables) > 1:
+        raise ImageError("more than one image has a resource table", hint="The TA takes one.", field="RSC_TABLE")
+    da, size = tables[0] if tables else (0, 0)
+    return [
+        (PlatformTlv.PROCESSOR_ID, processor_id.to_bytes(4, "little")),
+        (PlatformTlv.VERSION, version.to_bytes(4, "little")),
+        (PlatformTlv.RSC_TABLE, da.to_bytes(4, "little") + size.to_bytes(4, "little")),
+    ]
+
+
+def _table_place(elf: bytes) -> tuple[int, int] | None:
+    """Load address and size of the resource table of an ELF file."""
+    found = find_in_elf(elf)
+    if found is None:
+        return None
+    offset, size, _ = found
+    for segment in read_elf(elf).loads:
+        if segment.p_offset <= offset and offset + size <= segment.p_offset + segment.p_filesz:
+            return segment.p_paddr + offset - segment.p_offset, size
+    raise ImageError(
+        "the resource table is not in the bytes of a PT_LOAD segment",
+        hint="Put .resource_table into a segment that is loaded.",
+        field="RSC_TABLE",
+    )
 
 
 def platform_tlv(identifier: str, value: str) -> tuple[int, bytes]:

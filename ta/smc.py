@@ -1,7 +1,8 @@
 """The secure monitor: dispatch of `smc #0` by function identifier (SMC Calling Convention, PSCI, OP-TEE fast calls).
 
 Function identifiers and answers of `core/arch/arm/include/sm/optee_smc.h` and `entry_fast.c`, for a build with
-reserved shared memory and without dynamic shared memory, notifications, or RPC.
+reserved or with dynamic shared memory, and without notifications. A call runs to its end, so no thread is ever held
+when another call comes: ETHREAD_LIMIT and EBUSY do not occur, and nothing waits to be resumed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Callable
 
 from ta.events import SmcEntered, SmcReturned
 from ta.memory_map import SHM_ADDRESS, SHM_SIZE
-from ta.message import CallResult, MessageServer
+from ta.message import RPC_PARAMS, CallResult, MessageServer
 from ta.ports import Sink
+from ta.profile import ShmBuild
 
 Registers = tuple[int, int, int, int]
 
 #: The uniprocessor bit is the only capability of the normal world that OP-TEE knows.
 _KNOWN_NSEC_CAPS = 1
-#: OPTEE_SMC_SEC_CAP_HAVE_RESERVED_SHM | OPTEE_SMC_SEC_CAP_MEMREF_NULL.
-SEC_CAPS = 1 << 0 | 1 << 4
+#: OPTEE_SMC_SEC_CAP_HAVE_RESERVED_SHM or _DYNAMIC_SHM | _RPC_ARG, each with _MEMREF_NULL.
+SEC_CAPS = {ShmBuild.RESERVED: 1 << 0 | 1 << 4, ShmBuild.DYNAMIC: 1 << 2 | 1 << 4 | 1 << 6}
 API_UID = (0x384FB3E0, 0xE7F811E3, 0xAF630002, 0xA5D5C51B)
 OS_UUID = (0x486178E0, 0xE7F811E3, 0xBC5E0002, 0xA5D5C51B)
 API_REVISION = (2, 0)
@@ -67,7 +69,10 @@ def function_name(function_id: int) -> str:
 class SecureMonitor:
     """Serves one SMC after the other; `power_off` is told of PSCI SYSTEM_OFF."""
 
-    def __init__(self, messages: MessageServer, power_off: Callable[[], None], sink: Sink) -> None:
+    def __init__(self, messages: MessageServer, shm: ShmBuild, power_off: Callable[[], None], sink: Sink) -> None:
+        self._shm = shm
+        reserved = {int(FunctionId.GET_SHM_CONFIG): (_OK, SHM_ADDRESS, SHM_SIZE, 1)}
+        self._constants = _CONSTANTS | reserved if shm is ShmBuild.RESERVED else _CONSTANTS
         self._messages = messages
         self._power_off = power_off
         self._sink = sink
@@ -88,26 +93,34 @@ class SecureMonitor:
         if r0 == FunctionId.PSCI_SYSTEM_OFF:
             self._power_off()
             return (_OK, r1, r2, r3)
-        if r0 in _CONSTANTS:
-            constant = _CONSTANTS[r0]
+        if r0 in self._constants:
+            constant = self._constants[r0]
             full = (*constant, *registers[len(constant) : 4])
             return (full[0], full[1], full[2], full[3])
         if r0 == FunctionId.EXCHANGE_CAPABILITIES:
             unknown = r1 & ~_KNOWN_NSEC_CAPS
-            return (int(CallResult.ENOTAVAIL), r1, r2, r3) if unknown else (_OK, SEC_CAPS, 0, 0)
+            rpc_params = RPC_PARAMS if self._shm is ShmBuild.DYNAMIC else 0
+            return (int(CallResult.ENOTAVAIL), r1, r2, r3) if unknown else (_OK, SEC_CAPS[self._shm], 0, rpc_params)
         if r0 == FunctionId.L2CC_MUTEX:
             # A Cortex-A7 has no PL310 whose mutex could be shared; only the sub-function is checked.
             return (_UNKNOWN if r1 <= _L2CC_LAST else int(CallResult.EBADCMD), r1, r2, r3)
         if not r0 & 1 << 31 and (r0 >> 24) & 0x3F == 0x32:
-            return self._yielding(r0, r1, r2)
+            return self._yielding(r0, r1 << 32 | r2, r3)
         return (_UNKNOWN, r1, r2, r3)
 
-    def _yielding(self, function_id: int, high: int, low: int) -> Registers:
-        """A call that would run in an OP-TEE thread; r1 to r3 come back as zero."""
+    def _yielding(self, function_id: int, place: int, offset: int) -> Registers:
+        """A call that would run in an OP-TEE thread; r1 to r3 come back as zero.
+
+        `place` is the physical address of the message, or the cookie of the buffer that has it at `offset`.
+        """
         if function_id == FunctionId.CALL_WITH_ARG:
-            result = int(self._messages.serve(high << 32 | low))
+            result = int(self._messages.serve(place))
         elif function_id == FunctionId.CALL_RETURN_FROM_RPC:
-            result = int(CallResult.ERESUME)  # no thread waits for an RPC: this build makes none
+            result = int(CallResult.ERESUME)
+        elif self._shm is ShmBuild.DYNAMIC and function_id == FunctionId.CALL_WITH_RPC_ARG:
+            result = int(self._messages.serve(place, rpc_argument=True))
+        elif self._shm is ShmBuild.DYNAMIC and function_id == FunctionId.CALL_WITH_REGD_ARG:
+            result = int(self._messages.serve_registered(place, offset))
         else:
             result = _UNKNOWN
         return (result, 0, 0, 0)
@@ -122,7 +135,6 @@ _CONSTANTS: dict[int, tuple[int, ...]] = {
     FunctionId.CALLS_REVISION: API_REVISION,
     FunctionId.GET_OS_UUID: OS_UUID,
     FunctionId.GET_OS_REVISION: OS_REVISION,
-    FunctionId.GET_SHM_CONFIG: (_OK, SHM_ADDRESS, SHM_SIZE, 1),
     # No RPC buffer is ever cached, so there is nothing to hand back.
     FunctionId.DISABLE_SHM_CACHE: (int(CallResult.ENOTAVAIL),),
     FunctionId.ENABLE_SHM_CACHE: (_OK,),

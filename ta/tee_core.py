@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ta.device_enumeration import ENUMERATION_UUID, enumerate_devices
 from ta.errors import BusFault
 from ta.events import CommandInvoked, CommandReturned, SessionClosed, SessionOpened, TaDied
 from ta.params import NO_PARAMS, Params, ParamType, param_types, value_of
@@ -19,6 +20,10 @@ from ta.results import Origin, RefusedError, TaDeathError, TeeResult
 from ta.segment_loader import Located
 from ta.shared_memory import SharedMemory
 
+#: The model's own bound, in place of the exhaustion of OP-TEE's core heap.
+MAX_SESSIONS = 64
+#: Stands for the enumeration PTA where a session names its TA instance; those count from 1.
+_ENUMERATION = 0
 _ID_ONLY = param_types(ParamType.VALUE_INPUT)
 
 
@@ -34,7 +39,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class CoreState:
-    """The complete state between two calls: sessions as (number, instance), newest instance, whether it lives."""
+    """The complete state between two calls: sessions as (number, instance), newest instance, whether it lives.
+
+    Instance 0 is the enumeration PTA.
+    """
 
     sessions: tuple[tuple[int, int], ...]
     instance: int
@@ -88,20 +96,27 @@ class TeeCore:
             if uuid == PTA_UUID:
                 origin = Origin.TRUSTED_APP
                 _refuse_pta(types)
-            ta = self._instance_for(uuid)
-            origin = Origin.TRUSTED_APP
-            ta.open_session(types, params)
+            if len(self._sessions) >= MAX_SESSIONS:
+                raise RefusedError(TeeResult.OUT_OF_MEMORY, f"{MAX_SESSIONS} sessions are open")
+            instance = _ENUMERATION
+            if uuid != ENUMERATION_UUID:
+                ta = self._instance_for(uuid)
+                origin = Origin.TRUSTED_APP
+                ta.open_session(types, params)
+                instance = self._instance
         except RefusedError as error:
             answer = Answer(error.result, origin, params)
         else:
             session = max(self._sessions, default=0) + 1
-            self._sessions[session] = self._instance
+            self._sessions[session] = instance
             answer = Answer(TeeResult.SUCCESS, Origin.TRUSTED_APP, params, session)
         self._sink(SessionOpened(uuid, answer.session, int(answer.result), answer.result.full_name, int(answer.origin)))
         return answer
 
     def invoke(self, session: int, command: int, types: int, params: Params) -> Answer:
-        """Invoke a command of the TA behind a session; never raises."""
+        """Invoke a command of the TA or PTA behind a session; never raises."""
+        if self._sessions.get(session) == _ENUMERATION:
+            return self._enumerate(command, types, params)
         answer, reason = self._serve(session, command, types, params)
         state = self.firmware_state(value_of(params, 0).a).value
         result, name = int(answer.result), answer.result.full_name
@@ -152,6 +167,15 @@ class TeeCore:
                 self._pta.forget()
             self._sink(TaDied(death.cause.value, death.weakness, death.message))
             return Answer(TeeResult.TARGET_DEAD, Origin.TEE, params), f"the TA died: {death.message}"
+
+    def _enumerate(self, command: int, types: int, params: Params) -> Answer:
+        try:
+            result, params = enumerate_devices(self._memory, command, types, params)
+        except RefusedError as error:
+            result = error.result
+        except BusFault:
+            result = TeeResult.GENERIC
+        return Answer(result, Origin.TRUSTED_APP, params)
 
     def _instance_for(self, uuid: str) -> RemoteprocTa:
         """The TA instance for a new session, made when there is none. Raises ITEM_NOT_FOUND or BUSY."""

@@ -14,19 +14,39 @@ from cosim.errors import UsageError
 @click.argument("elves", metavar="FW.elf...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--key", "key_path", required=True, type=click.Path(path_type=Path), help="Private key (PEM).")
 @click.option("--out", "out_path", required=True, type=click.Path(path_type=Path), help="Signed image to write.")
-def sign(elves: tuple[Path, ...], key_path: Path, out_path: Path) -> None:
-    """Sign one or more M4 ELF files into one image, as OP-TEE's sign_rproc_fw.py does."""
-    from ta.keys import load_private_key
-    from ta.signing import sign_images
+@click.option("--version", type=click.IntRange(0, 0xFFFFFFFF), help="Rollback version; binds the image to a processor.")
+@click.option("--processor", type=click.IntRange(0, 0xFFFFFFFF), help="Remote processor id that the image is for.")
+@click.option("--key-info", "info_path", type=click.Path(path_type=Path), help="File that becomes the TLV PKEYINFO.")
+@click.option("--plat-tlv", "tlvs", nargs=2, multiple=True, metavar="ID VALUE", help="Platform TLV: 0x… or text.")
+def sign(
+    elves: tuple[Path, ...],
+    key_path: Path,
+    out_path: Path,
+    version: int | None,
+    processor: int | None,
+    info_path: Path | None,
+    tlvs: tuple[tuple[str, str], ...],
+) -> None:
+    """Sign one or more M4 ELF files into one image, as OP-TEE's sign_rproc_fw.py does.
 
-    for source in (*elves, key_path):
+    --version or --processor (the other is 0 then) adds the signed platform TLVs that the hardened profile heeds:
+    processor, rollback version, and place of the resource table.
+    """
+    from ta.keys import load_private_key
+    from ta.signing import binding_tlvs, platform_tlv, sign_images
+
+    for source in (*elves, key_path, *([info_path] if info_path else [])):
         if out_path.exists() and source.exists() and out_path.samefile(source):
             raise UsageError("the output would replace an input", hint="Choose another --out.", file=str(out_path))
     check_writable(out_path)
     key = load_private_key(key_path)
     data = [_read_elf(path) for path in elves]
     with about(elves[0]):
-        image = sign_images(data, key)
+        platform = [platform_tlv(*tlv) for tlv in tlvs]
+        if version is not None or processor is not None:
+            platform += binding_tlvs(data, processor or 0, version or 0)
+        key_info = read_input(info_path) if info_path else None
+        image = sign_images(data, key, key_info=key_info, platform_tlvs=platform)
     write_atomically(out_path, [image])
     log(f"wrote {out_path}: {len(elves)} image(s), {len(image)} bytes")
 

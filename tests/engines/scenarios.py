@@ -245,7 +245,7 @@ ATTACKS = [
         script=scripts.swap_between_loads,
         others=("demo_m4_v2.elf",),
         outcome=Outcome.REFUSED,
-        refusal=0xFFFF0007,  # TEE_ERROR_BAD_STATE: another firmware is loaded
+        refusal=BAD_STATE,
     ),
     Scenario(
         "swap-between-loads-upstream",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from ta.errors import BusFault
 from ta.events import TaEvent
-from ta.profile import FirewallProfile, Profile
+from ta.profile import FirewallProfile, Profile, Settings
 from ta.remoteproc_ta import TA_UUID
 from ta.secure_world import SecureWorld
 
@@ -109,6 +109,7 @@ class World:
         profile: Profile = Profile.HARDENED,
         firewall: FirewallProfile = FirewallProfile.ISOLATED,
         key: str = "trusted4096",
+        settings: Settings | None = None,
     ) -> None:
         self.bus = FakeBus()
         self.bus.map(SHM, bytes(0x200000))
@@ -121,6 +122,7 @@ class World:
             firewall=firewall,
             sink=self.events.append,
             power_off=self._power_off,
+            settings=settings,
         )
         self.secure.boot()
         self.events.clear()
