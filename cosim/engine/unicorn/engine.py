@@ -55,6 +55,7 @@ class UnicornEngine:
         self._dirty: set[str] = set()
         self._stale: list[tuple[Core, MemoryBank, int, int]] = []
         self._reason: StopReason | None = None
+        self._at_horizon = True
         self._mapped = self._restart = False
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
@@ -111,6 +112,8 @@ class UnicornEngine:
                 self._prepare()
                 goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK)
                 self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
+                # With a lane at work the turn to the horizon is not over yet, even if it is the last one.
+                self._at_horizon = lane is None
                 if lane is not None:
                     self._serve(next(core for core in self._order if core.lane is lane), error)
         finally:
@@ -123,7 +126,7 @@ class UnicornEngine:
             return StopReason.CONDITION
         if not any(core.state is CoreState.RUNNING for core in self._order):
             return StopReason.IDLE
-        return StopReason.TIME if self._horizon_ps >= end else None
+        return StopReason.TIME if self._at_horizon and self._horizon_ps >= end else None
 
     def stop(self, reason: StopReason) -> None:
         """See `Engine.stop`."""
