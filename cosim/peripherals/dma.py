@@ -27,6 +27,8 @@ _TEIF, _HTIF, _TCIF = 1 << 3, 1 << 4, 1 << 5
 #: Where the flags of a stream lie in LISR (streams 0 to 3) and HISR (4 to 7).
 _SHIFTS = (0, 6, 16, 22)
 _CONTROLS = tuple(f"S{n}CR" for n in range(STREAMS))
+#: What an enabled stream does not let go of.
+_GUARDED = tuple(f"S{n}{setting}" for n in range(STREAMS) for setting in ("NDTR", "PAR", "FCR"))
 _FLAGS = tuple(Field(f"S{n}", shift, 6) for n, shift in enumerate(_SHIFTS))
 
 
@@ -87,8 +89,7 @@ class Dma(RegisterBlock):
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
         """As the table says; an enabled stream keeps its settings until it is switched off."""
-        stream, setting = register.name[:2], register.name[2:]
-        if setting in ("NDTR", "PAR", "FCR") and self.value(f"{stream}CR") & _EN:
+        if register.name in _GUARDED and self.value(f"{register.name[:2]}CR") & _EN:
             return before
         return super().combine(register, before, written, lanes)
 

@@ -59,6 +59,7 @@ class Wwdg(RegisterBlock):
         self._clock_hz = clock_hz
         self._expired = expired
         self._set_ps = 0  # when the stored T was true
+        self._warned = False  # whether the counter was at 0x40 since then
         self._alarm = timers.alarm(self._due)
 
     def read_register(self, register: Register, initiator: Initiator) -> int:
@@ -77,7 +78,7 @@ class Wwdg(RegisterBlock):
         now_ps = self._now_ps()
         if register.name == "CR":
             too_early = bool(before & _WDGA) and self._counter(now_ps, before) > self.value("CFR") & 0x7F
-            self._set_ps = now_ps
+            self._set_ps, self._warned = now_ps, False
             if after & _WDGA and (too_early or not after & _T6):
                 self._expire()
                 return
@@ -90,17 +91,20 @@ class Wwdg(RegisterBlock):
     def reset(self) -> None:
         """Back to the reset values: stopped."""
         super().reset()
+        self._warned = False
         self._update()
 
-    def save_extra(self) -> int:
-        """When the counter was set."""
-        return self._set_ps
+    def save_extra(self) -> tuple[int, bool]:
+        """When the counter was set, and whether it has warned."""
+        return self._set_ps, self._warned
 
     def load_extra(self, extra: object) -> None:
         """Restore it; the alarm is restored with all others."""
-        if not isinstance(extra, int):
-            raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
-        self._set_ps = extra
+        match extra:
+            case (int(set_ps), bool(warned)):
+                self._set_ps, self._warned = set_ps, warned
+            case _:
+                raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         self._outputs["Irq"](self._interrupt())
 
     def _step_ps(self, steps: int, prescaler: int | None = None) -> int:
@@ -118,12 +122,13 @@ class Wwdg(RegisterBlock):
         steps = max(0, at_ps - self._set_ps) * self._clock_hz // ((_CLOCKS << scale) * SECOND_PS)
         return max(_EARLY - 1, start - steps)
 
-    def _due(self, at_ps: int) -> None:
-        if self._counter(at_ps) < _EARLY:
+    def _due(self, at_ps: int) -> None:  # noqa: ARG002
+        if self._warned:
             self._expire()
             return
+        self._warned = True
         self.poke("SR", self.value("SR") | 1)
-        self._update(reached=True)
+        self._update()
 
     def _expire(self) -> None:
         self._log.emit(WatchdogExpired(self.name))
@@ -133,17 +138,9 @@ class Wwdg(RegisterBlock):
     def _interrupt(self) -> bool:
         return bool(self.value("SR") & 1 and self.value("CFR") & _EWI)
 
-    def _update(self, *, reached: bool = False) -> None:
-        """Interrupt and alarm; `reached` says that the counter is at 0x40 already."""
+    def _update(self) -> None:
+        """Interrupt and alarm: the next of the two moments that is still to come."""
         self._outputs["Irq"](self._interrupt())
         control = self.value("CR")
-        if not control & _WDGA:
-            self._alarm.set(None)
-            return
-        start = control & 0x7F
-        early = self._set_ps + self._step_ps(start - _EARLY)
-        passed = reached or self._now_ps() >= early
-        if passed and not reached:
-            self.poke("SR", self.value("SR") | 1)
-            self._outputs["Irq"](self._interrupt())
-        self._alarm.set(self._set_ps + self._step_ps(start - _EARLY + 1) if passed else early)
+        steps = (control & 0x7F) - _EARLY + self._warned
+        self._alarm.set(self._set_ps + self._step_ps(steps) if control & _WDGA else None)
