@@ -1,9 +1,11 @@
 """USART/UART of the STM32MP15 (the layout of the STM32H7 USART) as a console: lines out, bytes in, no timing.
 
-Sources: RM0436 (USART), Linux drivers/tty/serial/stm32-usart.h.
+Sources: RM0436 (USART) as quoted by ST's SVD, Linux drivers/tty/serial/stm32-usart.h.
 Transmission is instant, so TXE and TC are always set; a byte goes out only while UE and TE are set, as on silicon. Each
-finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and appear in RDR one after the other. The
-FIFO mode's thresholds, baud rate, DMA, and errors are not modelled.
+finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and appear in RDR one after the other. In
+FIFO mode (CR1.FIFOEN) the flags are named TXFNF and RXFNE, and TXFE, TXFT (always: nothing waits to go out), RXFT (as
+many bytes as CR3.RXFTCFG asks for) and RXFF (16 bytes) join them. Baud rate, prescaler, guard time, DMA and errors are
+not modelled: their settings are stored.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ _UE, _RE, _TE = 1 << 0, 1 << 2, 1 << 3
 _RXNEIE, _TCIE, _TXEIE = 1 << 5, 1 << 6, 1 << 7
 _RXNE, _TC, _TXE, _TEACK, _REACK = 1 << 5, 1 << 6, 1 << 7, 1 << 21, 1 << 22
 _RXFRQ = 1 << 3
+_FIFOEN, _TXFEIE, _RXFFIE = 1 << 29, 1 << 30, 1 << 31
+_TXFTIE, _RXFTIE = 1 << 23, 1 << 28
+_TXFE, _RXFF, _RXFT, _TXFT = 1 << 23, 1 << 24, 1 << 26, 1 << 27
+_FIFO_DEPTH = 16
+#: Bytes in the receive FIFO at which RXFT rises, by CR3.RXFTCFG; the two reserved codings count as the largest.
+_RECEIVE_THRESHOLDS = (2, 4, 8, 12, 14, 16, 16, 16)
 
 REGISTERS: tuple[Register, ...] = (
     Register("CR1", 0x00, logged=False),
@@ -39,6 +47,11 @@ REGISTERS: tuple[Register, ...] = (
     Register("RDR", 0x24, 0, (Field("RDR", 0, 9),), Access.RO, logged=False),
     Register("TDR", 0x28, 0, (Field("TDR", 0, 9),), logged=False),
     Register("PRESC", 0x2C, 0, (Field("PRESCALER", 0, 4),), logged=False),
+    Register("HWCFGR2", 0x3EC, 0x14, access=Access.RO),
+    Register("HWCFGR1", 0x3F0, 0x14, access=Access.RO),
+    Register("VERR", 0x3F4, 0x23, access=Access.RO),
+    Register("IPIDR", 0x3F8, 0x00130003, access=Access.RO),
+    Register("SIDR", 0x3FC, 0xA3C5DD01, access=Access.RO),
 )
 
 
@@ -115,7 +128,13 @@ class Stm32Usart(RegisterBlock):
         status = _TXE | _TC
         if control & _UE:
             status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
-        return status | (_RXNE if self._receiving() else 0)
+        return status | (_RXNE if self._receiving() else 0) | (self._fifo_status() if control & _FIFOEN else 0)
+
+    def _fifo_status(self) -> int:
+        waiting = len(self._received) if self._receiving() else 0
+        threshold = _RECEIVE_THRESHOLDS[self.value("CR3") >> 25 & 7]
+        full, reached = waiting >= _FIFO_DEPTH, waiting >= threshold
+        return _TXFE | _TXFT | (_RXFF if full else 0) | (_RXFT if reached else 0)
 
     def _transmit(self, byte: int) -> None:
         if byte == ord("\n"):
@@ -136,6 +155,10 @@ class Stm32Usart(RegisterBlock):
         enabled = (
             (_RXNE if control & _RXNEIE else 0) | (_TC if control & _TCIE else 0) | (_TXE if control & _TXEIE else 0)
         )
+        if control & _FIFOEN:
+            thresholds = self.value("CR3")
+            enabled |= (_TXFE if control & _TXFEIE else 0) | (_RXFF if control & _RXFFIE else 0)
+            enabled |= (_TXFT if thresholds & _TXFTIE else 0) | (_RXFT if thresholds & _RXFTIE else 0)
         level = bool(control & _UE and self._status() & enabled)
         if level != self._level:
             self._level = level

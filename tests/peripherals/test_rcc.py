@@ -267,3 +267,77 @@ def test_a_snapshot_restores_the_hold_boot_machine_without_driving_the_core(rcc:
     rcc.load(running)
     assert rcc.core_state is CoreState.RUNNING
     assert boot.calls == ["release"]
+
+
+OCENSETR, OCENCLRR, OCRDYR, BDCR, RDLSICR = 0x00C, 0x010, 0x808, 0x140, 0x144
+PLL1CR, PLL2CR, PLL3CR, PLL4CR = 0x080, 0x094, 0x880, 0x894
+
+
+def test_oscillators_are_ready_as_soon_as_they_are_enabled(rcc: Rcc) -> None:
+    always = 1 << 2 | 1 << 23 | 1 << 24
+    assert rcc.read(OCRDYR, 4, M4) == always | 1
+    write(rcc, OCENSETR, 1 << 8 | 1 << 4)
+    assert rcc.read(OCRDYR, 4, M4) == always | 1 | 1 << 8 | 1 << 4
+    write(rcc, OCENCLRR, 1 << 4)
+    assert rcc.read(OCRDYR, 4, M4) == always | 1 | 1 << 8
+
+
+@pytest.mark.parametrize(
+    ("offset", "ready"),
+    [(PLL1CR, 2), (PLL2CR, 2), (PLL3CR, 2), (PLL4CR, 2), (BDCR, 4), (RDLSICR, 2)],
+    ids=["pll1", "pll2", "pll3", "pll4", "lse", "lsi"],
+)
+def test_ready_flags_follow_their_enables_and_cannot_be_written(rcc: Rcc, offset: int, ready: int) -> None:
+    write(rcc, offset, ready)
+    assert rcc.read(offset, 4, M4) & ready == 0
+    write(rcc, offset, 1)
+    assert rcc.read(offset, 4, M4) & ready == ready
+    write(rcc, offset, 0)
+    assert rcc.read(offset, 4, M4) & ready == 0
+
+
+@pytest.mark.parametrize("offset", [0x020, 0x024, 0x028, 0x02C, 0x030, 0x03C, 0x040, 0x820, 0x824, 0x834, 0x838, 0x83C])
+def test_selectors_and_dividers_are_ready_whatever_is_written(rcc: Rcc, offset: int) -> None:
+    write(rcc, offset, 1)
+    assert rcc.read(offset, 4, M4) == 0x80000001
+
+
+@pytest.mark.parametrize("offset", [OCENSETR, PLL1CR, 0x098, 0x020, BDCR, 0x0C8, 0x188, 0x210])
+@pytest.mark.parametrize("who", [NS, M4])
+def test_the_secure_worlds_clocks_are_gated_by_tzen(rcc: Rcc, log: EventLog, offset: int, who: Initiator) -> None:
+    before = rcc.read(offset, 4, who)
+    write(rcc, offset, 0x12, who)
+    assert rcc.read(offset, 4, who) == before
+    assert [event.rule for event in log.of(AccessDenied)] == ["RCC_TZCR.TZEN"]
+
+
+@pytest.mark.parametrize("offset", [0x820, PLL3CR, 0x884, 0x888, 0x88C])
+@pytest.mark.parametrize(("tzcr", "written"), [(3, False), (1, True), (0, True)])
+def test_pll3_is_gated_by_mckprot(rcc: Rcc, offset: int, tzcr: int, written: bool) -> None:
+    write(rcc, TZCR, tzcr)
+    before = rcc.read(offset, 4, M4)
+    write(rcc, offset, 0x10, M4)
+    assert (rcc.read(offset, 4, M4) != before) is written
+
+
+@pytest.mark.parametrize(
+    ("offset", "bit"), [(0xA88, 13), (0xA90, 11), (0xA98, 2), (0xA80, 15), (0xAA0, 12), (0x298, 20)]
+)
+def test_the_m4_enables_its_clocks_with_the_gates_closed(rcc: Rcc, offset: int, bit: int) -> None:
+    write(rcc, offset, 1 << bit, M4)
+    assert rcc.read(offset, 4, M4) == rcc.read(offset + 4, 4, M4) == 1 << bit
+    write(rcc, offset + 4, 1 << bit, M4)
+    assert rcc.read(offset, 4, M4) == 0
+
+
+@pytest.mark.parametrize(("number", "flag"), [(1, 8), (2, 9)])
+def test_an_independent_watchdog_leaves_its_flag(rcc: Rcc, number: int, flag: int) -> None:
+    rcc.watchdog_expired(number)
+    assert all(rcc.read(offset, 4, NS) >> flag & 1 for offset in (0x400, 0x408, MC_RSTSCLRR))
+
+
+def test_listeners_hear_each_reset_of_the_m4_before_it_starts_again(rcc: Rcc, boot: Boot) -> None:
+    rcc.listen_core_reset(lambda: boot.calls.append("listener"))
+    write(rcc, MP_GCR, BOOT_MCU)
+    write(rcc, GRSTCSETR, MCURST)
+    assert boot.calls == ["release", "hold", "listener", "release"]

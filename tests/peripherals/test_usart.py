@@ -130,3 +130,57 @@ def test_a_snapshot_keeps_the_unfinished_line_and_the_queue(port: Port) -> None:
 def test_console_traffic_leaves_no_register_events(port: Port) -> None:
     port.send(b"x")
     assert len(port.log) == 0
+
+
+FIFOEN, TXFE, RXFF, RXFT, TXFT = 1 << 29, 1 << 23, 1 << 24, 1 << 26, 1 << 27
+RXFTIE, RXFFIE, TXFTIE, TXFEIE = 1 << 28, 1 << 31, 1 << 23, 1 << 30
+CR3, PRESC, GTPR = 0x08, 0x2C, 0x10
+
+
+def test_fifo_flags_exist_in_fifo_mode_only(port: Port) -> None:
+    assert not port.usart.read(ISR, 4, M4) & (TXFE | TXFT)
+    port.usart.write(CR1, 4, UE_RE_TE | FIFOEN, M4)
+    assert port.usart.read(ISR, 4, M4) & (TXFE | TXFT | RXFT | RXFF) == TXFE | TXFT
+
+
+@pytest.mark.parametrize(("setting", "threshold"), list(enumerate((2, 4, 8, 12, 14, 16))))
+def test_the_receive_threshold_is_reached_at_its_number_of_bytes(port: Port, setting: int, threshold: int) -> None:
+    port.usart.write(CR1, 4, UE_RE_TE | FIFOEN, M4)
+    port.usart.write(CR3, 4, setting << 25 | RXFTIE, M4)
+    port.usart.receive(bytes(threshold - 1))
+    assert (port.usart.read(ISR, 4, M4) & RXFT, port.levels) == (0, [])
+    port.usart.receive(b"x")
+    assert (port.usart.read(ISR, 4, M4) & RXFT, port.levels) == (RXFT, [True])
+    port.usart.read(RDR, 4, M4)
+    assert port.levels == [True, False]
+
+
+def test_the_receive_fifo_is_full_at_sixteen_bytes(port: Port) -> None:
+    port.usart.write(CR1, 4, UE_RE_TE | FIFOEN | RXFFIE, M4)
+    port.usart.receive(bytes(15))
+    assert port.levels == []
+    port.usart.receive(b"x")
+    assert (port.usart.read(ISR, 4, M4) & RXFF, port.levels) == (RXFF, [True])
+
+
+@pytest.mark.parametrize(("control", "thresholds"), [(TXFEIE, 0), (0, TXFTIE)])
+def test_transmit_fifo_interrupts_need_fifo_mode(port: Port, control: int, thresholds: int) -> None:
+    port.usart.write(CR3, 4, thresholds, M4)
+    port.usart.write(CR1, 4, UE_RE_TE | control, M4)
+    assert port.levels == []
+    port.usart.write(CR1, 4, UE_RE_TE | control | FIFOEN, M4)
+    assert port.levels == [True]
+
+
+def test_prescaler_guard_time_and_identity_are_there(port: Port) -> None:
+    port.usart.write(PRESC, 4, 0xFF, M4)
+    port.usart.write(GTPR, 2, 0x1234, M4)
+    assert [port.usart.read(offset, 4, M4) for offset in (PRESC, GTPR, 0x3EC, 0x3F0, 0x3F4, 0x3F8, 0x3FC)] == [
+        0xF,
+        0x1234,
+        0x14,
+        0x14,
+        0x23,
+        0x00130003,
+        0xA3C5DD01,
+    ]
