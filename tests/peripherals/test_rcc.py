@@ -316,7 +316,7 @@ def test_the_secure_worlds_clocks_are_gated_by_tzen(rcc: Rcc, log: EventLog, off
 def test_pll3_is_gated_by_mckprot(rcc: Rcc, offset: int, tzcr: int, written: bool) -> None:
     write(rcc, TZCR, tzcr)
     before = rcc.read(offset, 4, M4)
-    write(rcc, offset, 0x10, M4)
+    write(rcc, offset, 0x12, M4)
     assert (rcc.read(offset, 4, M4) != before) is written
 
 
