@@ -19,6 +19,7 @@ from cosim.errors import UsageError
 @click.option("--key-info", "info_path", type=click.Path(path_type=Path), help="File that becomes the TLV PKEYINFO.")
 @click.option("--plat-tlv", "tlvs", nargs=2, multiple=True, metavar="ID VALUE", help="Platform TLV: 0x… or text.")
 def sign(
+    *,
     elves: tuple[Path, ...],
     key_path: Path,
     out_path: Path,

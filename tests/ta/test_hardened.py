@@ -39,7 +39,7 @@ def test_hardened_never_dies_accepts_nothing_more_and_leaves_nothing_of_a_failed
 
 
 @pytest.mark.parametrize("firewall", FirewallProfile)
-def test_a_failed_load_is_wiped_by_hardened_and_stays_with_upstream(firewall: FirewallProfile) -> None:
+def test_a07_a_failed_load_is_wiped_by_hardened_and_stays_with_upstream(firewall: FirewallProfile) -> None:
     data = bytearray(image("a.bin"))
     data[1152] ^= 0x80  # the last segment: the first ones are in memory by then
     for profile in Profile:
@@ -76,13 +76,13 @@ def grow_tlv_len(world: World, address: int, size: int) -> None:
         world.bus.write(STAGING + 8, struct.pack("<3I", 280 + 512 + 400, 8, total - 20 - 280 - 512 - 400 - 8))
 
 
-def test_a1_a_length_changed_between_two_reads_reaches_foreign_heap_in_upstream_only() -> None:
+def test_a01_a_length_changed_between_two_reads_reaches_foreign_heap_in_upstream_only() -> None:
     result, _ = died(Profile.UPSTREAM, image("a.bin"), grow_tlv_len)
     assert result == TeeResult.SIGNATURE_INVALID  # it hashed bytes behind its copy
     assert died(Profile.HARDENED, image("a.bin"), grow_tlv_len)[0] == TeeResult.SUCCESS
 
 
-def test_a1_a_length_beyond_the_heap_kills_upstream() -> None:
+def test_a01_a_length_beyond_the_heap_kills_upstream() -> None:
     data = image("a.bin") + bytes(8192)
     data = data[:16] + struct.pack("<I", 768 + 8192) + data[20:]
 
@@ -94,14 +94,14 @@ def test_a1_a_length_beyond_the_heap_kills_upstream() -> None:
     assert died(Profile.HARDENED, data, attack) == (TeeResult.SIGNATURE_INVALID, [])
 
 
-def test_a2_a_signature_length_that_rounds_to_zero_kills_upstream() -> None:
+def test_a02_a_signature_length_that_rounds_to_zero_kills_upstream() -> None:
     data = image("a.bin")
     data = data[:12] + b"\xf9\xff\xff\xff" + data[16:300] + data[812:]
     assert died(Profile.UPSTREAM, data) == (TeeResult.TARGET_DEAD, ["A2"])
     assert died(Profile.HARDENED, data) == (TeeResult.BAD_PARAMETERS, [])
 
 
-def test_a4_a_tlv_length_that_wraps_the_pointer_kills_upstream_without_a_signature() -> None:
+def test_a04_a_tlv_length_that_wraps_the_pointer_kills_upstream_without_a_signature() -> None:
     value = FIRST_HEAP_BLOCK + 20 + 8
     data = bytearray(image("a.bin"))
     struct.pack_into("<I", data, 24, 0xFFFFFFF8 - value)
@@ -117,7 +117,7 @@ def test_an_unsigned_program_header_offset_kills_upstream() -> None:
 
 
 @pytest.mark.parametrize("case_id", PAGE_TIGHT)
-def test_a_buffer_that_ends_at_an_unmapped_page_kills_upstream_only(case_id: str) -> None:
+def test_a03_a_buffer_that_ends_at_an_unmapped_page_kills_upstream_only(case_id: str) -> None:
     case = PAGE_TIGHT[case_id]
     bench = Bench(case, Profile.UPSTREAM)
     tight = [step if step[0] != "load" else bench.tight(step) for step in case["sequence"]]
