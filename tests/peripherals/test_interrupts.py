@@ -92,12 +92,15 @@ def test_a_line_is_high_while_any_of_its_wires_is(tmp_path: Path) -> None:
         "".join(f"{n}: Miscellaneous.CombinedInput @ none\n    numberOfInputs: 1\n    -> nvic@5\n" for n in names),
     )
     wires = Interrupts(load_platform(wired))
+    seen: list[Change] = []
+    wires.nvic.connect(lambda line, level: seen.append((line, level)))
     wires.output("oneIrq")(True)
     wires.output("twoIrq")(True)
     wires.output("oneIrq")(False)
     assert wires.nvic.level(5)
     wires.output("twoIrq")(False)
     assert not wires.nvic.level(5)
+    assert seen == [(5, True), (5, False)]
 
 
 def test_who_connects_late_hears_what_is_high(wires: Interrupts) -> None:

@@ -148,6 +148,17 @@ def test_channels_flag_their_compare_value_and_interrupt_there(rig: Rig) -> None
     assert rig.high() == {"Irq"}
 
 
+def test_a_compare_flag_that_was_cleared_rises_again_in_the_next_period_only(rig: Rig) -> None:
+    timer = make(rig)
+    put(timer, (ARR, 99), (CCR1, 30), (CR1, CEN))
+    rig.pass_to(30 * US)
+    put(timer, (SR, 0))
+    rig.pass_to(99 * US)
+    assert timer.read(SR, 4, M4) & CC1IF == 0
+    rig.pass_to(130 * US)
+    assert timer.read(SR, 4, M4) & CC1IF == CC1IF
+
+
 def test_a_compare_value_behind_the_wrap_is_reached_in_the_next_period(rig: Rig) -> None:
     timer = make(rig)
     put(timer, (ARR, 99), (CNT, 50), (CCR1, 30), (DIER, CC1IF), (CR1, CEN))
