@@ -8,6 +8,7 @@ from linux_bench import MILLISECOND_PS, TABLE, booted, commands, elf, host, sign
 from cosim.access import Deny, Initiator
 from cosim.engine import CoreState
 from cosim.errors import BusFault
+from cosim.linux.carveout import Carveouts
 from cosim.linux.errno import Errno, KernelError, KernelOopsError
 from cosim.linux.events import KernelMessage, RprocStateChanged
 from cosim.linux.host import LinuxHost
@@ -107,7 +108,9 @@ def test_a_deleted_processor_cannot_be_booted() -> None:
 def test_a_recovery_authenticates_again_without_a_release_in_between() -> None:
     linux = booted()
     linux.run(never, MILLISECOND_PS)
+    before = linux.now_ps
     linux.report_crash()
+    assert linux.now_ps == before  # a crashed firmware is not asked to shut down
     assert commands(linux) == BOOT + RECOVERY
     assert linux.rproc.state is RprocState.RUNNING
     states = [(e.before, e.after) for e in linux.soc.log.of(RprocStateChanged)]
@@ -216,6 +219,20 @@ def test_a_boot_failure_is_in_the_kernel_log() -> None:
     linux.firmware = b""
     error_of(linux)
     assert any(m.level == "err" and "rproc_tee_load_fw" in m.text for m in linux.soc.log.of(KernelMessage))
+
+
+def test_the_firmware_of_a_processor_that_runs_is_not_released() -> None:
+    linux = booted()
+    linux.rproc.ops.release_fw(RprocState.RUNNING)
+    assert any(m.function == "rproc_tee_release_fw" and m.level == "err" for m in linux.soc.log.of(KernelMessage))
+    linux.rproc.ops.release_fw(RprocState.DETACHED)
+    assert commands(linux) == BOOT
+
+
+def test_a_table_that_no_carveout_holds_is_not_the_loaded_table() -> None:
+    linux = booted()
+    assert linux.rproc.ops.find_loaded_rsc_table(b"", linux.rproc.carveouts) == TABLE
+    assert linux.rproc.ops.find_loaded_rsc_table(b"", Carveouts()) is None
 
 
 # -- tables where Linux cannot look ------------------------------------------------------------------------------------
