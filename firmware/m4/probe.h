@@ -118,6 +118,7 @@ void probe_return_illegal(uint32_t *values);
 void probe_return_illegal_disabled(uint32_t *values);
 void probe_return_to_handler_alone(uint32_t *values);
 void probe_return_to_thread_nested(uint32_t *values);
+void probe_return_to_thread_forged(uint32_t *values);
 void probe_vector_even(uint32_t *values);
 void probe_stacking_error_svc(uint32_t *values);
 void probe_stacking_error_denied(uint32_t *values);

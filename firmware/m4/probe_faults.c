@@ -23,6 +23,7 @@
 #define SVC_LOWER 0x80000000u
 
 #define XPSR_T (1u << 24)
+#define XPSR_IPSR 0x1ffu
 #define XPSR_IT 0x0600fc00u
 #define RETURN_TO_HANDLER 0xfffffff1u
 #define RETURN_TO_THREAD 0xfffffff9u
@@ -140,6 +141,19 @@ static void return_past_svc(struct taken *taken, uint32_t *values)
         taken->exc_return = RETURN_TO_HANDLER;
 }
 
+/* The same with a frame that looks like one of Thread mode. */
+static void return_past_svc_forged(struct taken *taken, uint32_t *values)
+{
+    return_past_svc(taken, values);
+    if (taken->index == 1) {
+        taken->frame->pc = probe_resume;
+        taken->frame->xpsr &= ~XPSR_IPSR;
+        taken->stay = 1;
+    } else if (taken->index == 2) {
+        taken->frame->xpsr |= SVCALL;
+    }
+}
+
 /* The vector of SVCall has lost its Thumb bit: end the SVC, whose EXC_RETURN is in the stacked LR. */
 static void end_svc(struct taken *taken, uint32_t *values)
 {
@@ -251,6 +265,7 @@ static const struct probe probes[] = {
     {PROBE(return_illegal_disabled), .hook = return_illegal, .disabled = SCB_SHCSR_USGFAULTENA},
     {PROBE(return_to_handler_alone), .hook = return_to_handler},
     {PROBE(return_to_thread_nested), .hook = return_past_svc},
+    {PROBE(return_to_thread_forged), .hook = return_past_svc_forged},
     {PROBE(vector_even), .hook = end_svc, .even_vector = 1},
     {PROBE(stacking_error_svc), .hook = give_stack},
     {PROBE(stacking_error_denied), .hook = give_stack},

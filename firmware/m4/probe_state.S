@@ -191,6 +191,7 @@ probe_\name\()_resume:
     plain_svc return_illegal
     plain_svc return_illegal_disabled
     plain_svc return_to_thread_nested
+    plain_svc return_to_thread_forged
     plain_svc return_to_handler_alone
     plain_svc nested_read_nonbase
     plain_svc vector_even

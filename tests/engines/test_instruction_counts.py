@@ -91,6 +91,17 @@ def test_every_piece_of_code_counts_what_it_executes(signer: Signer, loop: str, 
     assert soc.m4.retired == found[-1][1] + 2  # the last marker, and WFI
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_exceptions_carry_the_count_of_what_retired_before_them(signer: Signer, loop: str) -> None:
+    """SVC retires before its exception, a faulting instruction does not retire; skipped members before it do."""
+    soc = run_probe(signer, SocConfig(loop=loop))
+    begin = dict(marks(soc))
+    taken = [r.stamp.instructions for r in soc.log if isinstance(r.payload, ExceptionTaken)]
+
+    # Behind the marker's STR: CMP, IT, ADD, SVC, twice; then LDR, CMP, IT, ADD and, in the last one, a skipped ADD.
+    assert taken == [begin[25] + 5, begin[26] + 5, begin[27] + 5, begin[28] + 6]
+
+
 def test_register_writes_in_a_block_happen_at_the_same_time_as_outside(signer: Signer) -> None:
     """The marker that is a member (23) carries the PC of its store, and the time that its count gives."""
     soc = run_probe(signer, SocConfig())

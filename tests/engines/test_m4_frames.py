@@ -182,8 +182,9 @@ def test_return_to_handler_mode_without_an_exception_to_return_to_is_refused(run
     assert (fault.msp, fault.pc) == (svc.msp, svc.pc)
 
 
-def test_return_to_thread_mode_past_an_active_exception_is_refused(run: Run) -> None:
-    result = run.results["return_to_thread_nested"]
+@pytest.mark.parametrize("name", ["return_to_thread_nested", "return_to_thread_forged"])
+def test_return_to_thread_mode_past_an_active_exception_is_refused(run: Run, name: str) -> None:
+    result = run.results[name]
     _, bus, usage = result.records
 
     assert (result.finished, result.count) == (1, 3)

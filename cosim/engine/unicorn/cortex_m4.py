@@ -209,12 +209,11 @@ class CortexM4(Core):
         self._branch_to_handler(number)
 
     def _to_handler(self, number: int) -> None:
-        """Handler mode for `number`: IPSR, main stack, no IT state, no FP context."""
+        """Handler mode for `number`: IPSR, main stack, no FP context."""
         uc = self.uc
         self.scs.activate(number)
         uc.reg_write(UC_ARM_REG_IPSR, number)  # Unicorn swaps MSP and PSP here
         uc.reg_write(UC_ARM_REG_CONTROL, uc.reg_read(UC_ARM_REG_CONTROL) & ~(CONTROL_SPSEL | CONTROL_FPCA))
-        uc.reg_write(UC_ARM_REG_EPSR, XPSR_T)
         self.lane.it_left = 0
 
     def _branch_to_handler(self, number: int) -> None:
@@ -226,7 +225,7 @@ class CortexM4(Core):
         self._jump(vector)
 
     def _jump(self, vector: int) -> None:
-        """Branch to a vector; the flags are written last because that makes Unicorn recompute its cached mode."""
+        """Branch to a vector, with no IT state; the flags are written last because that makes Unicorn recompute its cached mode."""
         uc = self.uc
         uc.reg_write(UC_ARM_REG_EPSR, XPSR_T if vector & 1 else 0)
         uc.reg_write(UC_ARM_REG_PC, vector)
