@@ -1,7 +1,7 @@
 """The kernel's OP-TEE driver: messages in reserved shared memory and `smc #0`, one call at a time.
 
-Layout of drivers/tee/optee (optee_msg.h, optee_smc.h). Reserved shared memory is what is used: a buffer of the kernel is
-copied there for the call, where a kernel with dynamic shared memory would register its pages.
+Layout of drivers/tee/optee (optee_msg.h, optee_smc.h). Reserved shared memory is what is used: a buffer of the kernel
+is copied there for the call, where a kernel with dynamic shared memory would register its pages.
 """
 
 from __future__ import annotations
