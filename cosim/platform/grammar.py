@@ -137,6 +137,9 @@ def _expected(error: UnexpectedInput) -> str:
     return f"expected here: {', '.join(words)}"
 
 
+# The same files describe every SoC of a process, and parsing them takes longer than building one. A description cannot
+# be changed and depends on the text alone, and what is refused is not kept.
+@lru_cache(maxsize=16)
 def parse(text: str, file: str) -> Description:
     """The entries of one `.repl` file; `file` names it in errors.
 
