@@ -225,7 +225,10 @@ class CortexM4(Core):
         self._jump(vector)
 
     def _jump(self, vector: int) -> None:
-        """Branch to a vector, with no IT state; the flags are written last because that makes Unicorn recompute its cached mode."""
+        """Branch to a vector, with no IT state.
+
+        The flags are written last because that makes Unicorn recompute its cached mode.
+        """
         uc = self.uc
         uc.reg_write(UC_ARM_REG_EPSR, XPSR_T if vector & 1 else 0)
         uc.reg_write(UC_ARM_REG_PC, vector)
