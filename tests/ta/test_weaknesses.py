@@ -83,9 +83,11 @@ def test_a07_a_stopped_firmware_stays_in_memory_under_the_next_one() -> None:
     for profile, left in ((UPSTREAM, True), (HARDENED, False)):
         world = opened(profile, FirewallProfile.OPEN)
         world.load(image("a.bin"))
+        loaded = world.bus.read(RETRAM, 191)
         world.simple(START)
         world.simple(STOP)
-        assert (any(world.bus.retram) or any(world.bus.sram[:0x50000])) is left
+        assert (world.bus.read(RETRAM, 191) == loaded) is left
+        assert any(world.bus.read(SRAM, 0x46000)) is left
 
 
 def test_a07_memory_holds_nothing_foreign_when_a_load_begins() -> None:
