@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cosim.errors import UsageError
+from ta import remoteproc_ta
 
 CLIENT_BASE, CLIENT_SIZE = 0xC0000000, 0x100000
 STEPS_BASE, STEPS_SIZE = 0xC0100000, 0x100000
@@ -23,7 +24,7 @@ _STEP = struct.Struct("<16I I11I4I")
 _MAGIC, _VERSION = 0x50455453, 1
 MOST_STEPS = (STEPS_SIZE - _HEADER.size) // _STEP.size
 
-TA_UUID = uuid.UUID("80a4c275-0a47-4905-8285-1486a9771a08")
+TA_UUID = uuid.UUID(remoteproc_ta.TA_UUID)
 LOGIN_REE_KERNEL = 0x80000000
 PROCESSOR_M4 = 0
 
@@ -65,16 +66,8 @@ class FaultKind(enum.IntEnum):
     UNDEFINED = 3
 
 
-class Command(enum.IntEnum):
-    """Commands of the remoteproc TA (OP-TEE, ta/remoteproc)."""
-
-    LOAD_FW = 1
-    START_FW = 2
-    STOP_FW = 3
-    GET_RSC_TABLE = 4
-    GET_COREDUMP = 5
-    RELEASE_FW = 6
-
+#: Commands of the remoteproc TA, as the TA itself names them.
+Command = remoteproc_ta.Command
 
 #: Parameter types of each command, lowest nibble first (TEE_PARAM_TYPES).
 COMMAND_TYPES = {
