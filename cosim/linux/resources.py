@@ -22,8 +22,6 @@ _MEMORY = struct.Struct("<5I32s")
 _TRACE = struct.Struct("<3I32s")
 _VDEV = struct.Struct("<5I4B")
 _VRING = struct.Struct("<5I")
-#: Largest ring that a driver could use (virtio 1.0: queue size is a power of two up to 32768).
-MOST_BUFFERS = 32768
 
 #: Offsets in a vdev entry, from its type word.
 VDEV_NOTIFY_ID, VDEV_DFEATURES, VDEV_GFEATURES, VDEV_STATUS, VDEV_VRINGS = 8, 12, 16, 24, 28
@@ -197,8 +195,6 @@ class _Handler:
         da, align, num, _, _ = _VRING.unpack_from(self._table.data, at)
         if not num or not align:
             raise _invalid("rproc_parse_vring", f"invalid qsz ({num}) or alignment ({align})", offset)
-        if num > MOST_BUFFERS or align > 1 << 16:
-            raise _no_memory("rproc_alloc_vring", f"{num} buffers aligned to {align}: no such ring", offset)
         spec = VringSpec(da, align, num, self._notify_ids)
         self._notify_ids += 1
         name = f"vdev{vdev}vring{number}"

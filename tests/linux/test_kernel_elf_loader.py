@@ -80,8 +80,9 @@ def test_a_segment_of_more_than_32_bits_is_eoverflow() -> None:
     assert refusal(bytes(wide)) == (Errno.EOVERFLOW, LOAD)
 
 
-def test_segments_that_are_not_loaded_or_empty_are_skipped_unseen() -> None:
-    linux = plain_host(patched((PHOFF, "<I", 4), (PHOFF + 12, "<I", 0x08000000)))
+@pytest.mark.parametrize("change", [(PHOFF, "<I", 4), (PHOFF + 16, "<Q", 0)])
+def test_segments_that_are_not_loaded_or_empty_are_skipped_unseen(change: tuple[int, str, int]) -> None:
+    linux = plain_host(patched(change, (PHOFF + 12, "<I", 0x08000000)))
     linux.boot()
     assert linux.rproc.state is RprocState.RUNNING
     assert not any(linux.soc.debug_read(0x38000000, 0x298))

@@ -8,6 +8,7 @@ from linux_bench import MILLISECOND_PS, TABLE, booted, commands, elf, host, sign
 from cosim.access import Deny, Initiator
 from cosim.engine import CoreState
 from cosim.errors import BusFault
+from cosim.events import ConsoleLine
 from cosim.linux.carveout import Carveouts
 from cosim.linux.errno import Errno, KernelError, KernelOopsError
 from cosim.linux.events import KernelMessage, RprocStateChanged
@@ -133,6 +134,15 @@ def test_the_trace_log_survives_the_crash_and_the_firmware_starts_a_new_one() ->
     linux.rproc.trigger_recovery()
     linux.run(never, MILLISECOND_PS)
     assert linux.traces[0].text == before  # the same firmware tells the same
+
+
+def test_a_trace_buffer_that_begins_anew_is_reported_from_its_start_and_a_wiped_one_keeps_its_text() -> None:
+    linux = booted()
+    for text in (b"first line of all\n", b"anew\n", bytes(32)):
+        linux.soc.bus.write(Initiator.DEBUG, linux.rproc.resources.traces[0].da, text.ljust(32, b"\0"))
+        linux.read_traces()
+    assert [e.text for e in linux.soc.log.of(ConsoleLine)] == ["first line of all", "anew"]
+    assert linux.traces[0].text == "anew\n"
 
 
 def test_without_recovery_a_crashed_processor_stays_crashed() -> None:
