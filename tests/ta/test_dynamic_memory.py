@@ -176,6 +176,13 @@ def test_a_message_in_a_registered_buffer_is_served_at_its_offset(dynamic: World
     assert dynamic.smc(0x32000013, 0, 1, 0)[0] == EBADADDR
 
 
+@pytest.mark.parametrize("build", ShmBuild)
+def test_a_message_where_no_memory_answers_is_a_bad_address(build: ShmBuild) -> None:
+    world = World(settings=Settings(shm=build))
+    world.bus.unmap_all()
+    assert world.smc(0x32000004, 0, MESSAGE) == (EBADADDR, 0, 0, 0)
+
+
 def test_a_reserved_build_has_neither_registration_nor_the_newer_calls(world: World) -> None:
     assert world.message(REGISTER, [(NONCONTIG_OUT, (LISTS, 64, 1))]) == EBADCMD
     assert world.smc(0x32000012, 0, SHM)[0] == UNKNOWN

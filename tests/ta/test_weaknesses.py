@@ -54,7 +54,7 @@ def table_section() -> int:
 @pytest.mark.parametrize(
     "record",
     [
-        struct.pack("<II8x", 0x02, 1),  # a second HASHTYPE, which upstream never reads
+        struct.pack("<IIB7x", 0x02, 1, 1),  # a second HASHTYPE, which upstream never reads
         struct.pack("<II", 0x77, 0),
         struct.pack("<II8x", 0x1C0FF, 4),
     ],
@@ -77,6 +77,12 @@ def test_a06_the_normal_world_leaves_a_signed_segment_out() -> None:
     hardened = opened(HARDENED)
     assert hardened.load(shorter) == TeeResult.BAD_PARAMETERS
     assert not hardened.of(SegmentLoaded)
+
+
+def test_a06_program_headers_that_are_not_the_signed_ones_are_refused() -> None:
+    flags = build("a.bin", [{"set": [A_ELF_AT + 52 + 24, "07000000"]}])  # p_flags of the first segment
+    assert fallen().load(flags) == TeeResult.SUCCESS
+    assert opened(HARDENED).load(flags) == TeeResult.BAD_PARAMETERS
 
 
 def test_a07_a_stopped_firmware_stays_in_memory_under_the_next_one() -> None:
