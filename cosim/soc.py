@@ -6,7 +6,7 @@ Several SoCs may live in one process.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from cosim.peripherals.usart import Stm32Usart
 from cosim.resources import firmware_file, key_file, platform_file
 from ta.image_elf import read_elf
 from ta.keys import PublicKey, load_public_key
-from ta.profile import FirewallProfile, Profile
+from ta.profile import FirewallProfile, Profile, Settings
 from ta.secure_world import SecureWorld, SecureWorldState
 
 DEFAULT_PLATFORM = "stm32mp157c-dk2.repl"
@@ -55,7 +55,8 @@ class SocConfig:
 
     `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
     python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. `seed`
-    is the random number generators'; `strict` makes a peripheral that has no model a bus error.
+    is the random number generators'; `strict` makes a peripheral that has no model a bus error. `settings` says how
+    OP-TEE was built and what the device demands of an image (processor binding, lowest version).
     """
 
     platform: Path | None = None
@@ -69,6 +70,7 @@ class SocConfig:
     host: Host | None = None
     seed: int = 0
     strict: bool = False
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Soc:
             profile=config.profile,
             firewall=config.firewall,
             sink=self.log.emit,
+            settings=config.settings,
             power_off=lambda: self.engine.stop(StopReason.POWER_OFF),
         )
         self._a7, self._m4 = core_name(self.platform, A7_TYPE), core_name(self.platform, M4_TYPE)
