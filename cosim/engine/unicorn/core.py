@@ -292,7 +292,13 @@ class Core(ABC):
                 return False
             if kind is AccessKind.WRITE:
                 self._report_foreign(address, size, value)
+            timers = self.machine.timers
+            timers.run_due(self.time_ps)
+            due = timers.next_at()
             outcome = self.transact(kind, address, size, value)
+            if timers.next_at() != due:  # no turn may pass the new alarm: end it behind this instruction
+                self.lane.limit = 0
+                self.lane.attention = 1
         except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
             self.failure = error
             return False

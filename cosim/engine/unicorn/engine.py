@@ -110,12 +110,17 @@ class UnicornEngine:
                 if reason is not None:
                     return reason
                 self._prepare()
-                goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK)
+                due = self._machine.timers.next_at()
+                goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK, due if due is not None else end)
+                goal = max(goal, self._horizon_ps)
                 self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
                 # With a lane at work the turn to the horizon is not over yet, even if it is the last one.
                 self._at_horizon = lane is None
                 if lane is not None:
                     self._serve(next(core for core in self._order if core.lane is lane), error)
+                else:
+                    self._current = None
+                    self._machine.timers.run_due(self._horizon_ps)
         finally:
             self._current = None
 
