@@ -67,6 +67,7 @@ class Core:
         # Exact PC and count in every access: Renode counts by translation blocks, so a block is one instruction.
         cpu.UpdateContextOnLoadAndStore = True
         cpu.MaximumBlockSize = 1
+        cpu.WfeAndSevAsNop = True  # the architecture allows WFE to go on; waiting would be told like WFI
 
     # -- what the outside sees ---------------------------------------------------------------------------------
 

@@ -106,24 +106,30 @@ class RenodeEngine:
         self._check_alive()
         end = self._horizon_ps + budget_ps
         self._reason, self._until = None, until
-        while True:
-            reason = self._why_stop(end)
-            if reason is not None:
-                for core in self._order:
-                    core.remember()
-                return reason
-            self._drop_stale_code()
-            deferred, self._deferred = self._deferred, []
-            for work in deferred:
-                work()
+        try:
+            while True:
+                reason = self._why_stop(end)
+                if reason is not None:
+                    return reason
+                self._run_slice(end)
+        finally:
             for core in self._order:
-                core.resume()
-            step = min(self._quantum_us * CHUNK, -(-(end - self._horizon_ps) // MICROSECOND))
-            self._host.run_for(step)
-            self._horizon_ps += step * MICROSECOND
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                raise failure
+                core.remember()
+
+    def _run_slice(self, end: int) -> None:
+        """Do what waited for the cores to stand still, then let them run for some quanta, at most until `end`."""
+        self._drop_stale_code()
+        deferred, self._deferred = self._deferred, []
+        for work in deferred:
+            work()
+        for core in self._order:
+            core.resume()
+        step = min(self._quantum_us * CHUNK, -(-(end - self._horizon_ps) // MICROSECOND))
+        self._host.run_for(step)
+        self._horizon_ps += step * MICROSECOND
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _why_stop(self, end: int) -> StopReason | None:
         if self._reason is not None:
@@ -177,6 +183,7 @@ class RenodeEngine:
             self._deferred.append(m4.reset)
             self._pause()
         else:
+            self._deferred.clear()
             m4.reset()
         self._machine.log.emit(CoreHeld(core, m4.retired))
 
