@@ -38,7 +38,7 @@ FLOORS = (
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
     ),
-    ("cosim.serve", "cosim.bench", "cosim.cli", "cosim.pytest_plugin"),
+    ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin"),
 )  # fmt: skip
 #: Who may import a library that others must not depend on.
 ONLY_IN = {

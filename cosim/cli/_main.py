@@ -18,7 +18,7 @@ from cosim.cli._output import INTERRUPTED, error_line
 from cosim.errors import CosimError, RunTimeout
 
 #: In the order of `cosim --help`; each is the module and the function of that name in `cosim.cli`.
-COMMANDS = ("keygen", "sign", "inspect", "boot", "rpmsg", "serve", "doctor")
+COMMANDS = ("keygen", "sign", "inspect", "boot", "rpmsg", "campaign", "serve", "doctor")
 FAILED, USAGE, PIPE_CLOSED = 1, 2, 141
 
 

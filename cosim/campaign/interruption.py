@@ -1,0 +1,162 @@
+"""Interruption: the TA aborts, the power fails, or the M4 is reset at any event of a boot; then the attacker goes on.
+
+Every event of the untouched image's life, from LOAD_FW to RELEASE_FW, is a point: each PTA call, register write of RCC
+and ETZPC, and SMC exit leaves one. After it the normal world asks for START_FW without a LOAD_FW, and then boots the
+untouched image once more, which must work.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
+from cosim.campaign.target import M4_BUDGET_PS, Judgement, Target
+from cosim.client import Command
+from cosim.events import Record
+from cosim.peripherals.rcc import ResetCause
+from ta.events import (
+    AuthenticationStep,
+    CommandInvoked,
+    CommandReturned,
+    ImageAuthenticated,
+    ProcessorStarted,
+    ProcessorStopped,
+    ResourceTableLocated,
+    SegmentLoaded,
+    SegmentRefused,
+    SmcEntered,
+)
+from ta.results import DeathCause, TaDeathError
+
+ABORT, CUT, CRASH = "TA abort", "power cut", "M4 reset"
+_ACTIONS = (ABORT, CUT, CRASH)
+_RANDOM_CASES = 300
+
+
+class _PowerCutError(Exception):
+    """Unwinds everything down to the campaign; no code of the secure world may catch it."""
+
+
+class Interruption:
+    """Every case interrupts one boot at one event, random ones at two or three."""
+
+    kind = Kind.INTERRUPTION
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._events: list[str] = []
+        self._points: list[tuple[int, str]] = []
+        self._open = target.session
+        self._learn()
+        self.exhaustive = len(self._points)
+        self.usual = self.exhaustive + _RANDOM_CASES
+
+    def run(self, case: CaseId) -> CaseResult:
+        """See `Attack`."""
+        if case.index < self.exhaustive:
+            actions = dict([self._points[case.index]])
+        else:
+            rng = random.Random(str(case))
+            span = len(self._events) + 8
+            actions = {rng.randrange(span): rng.choice(_ACTIONS) for _ in range(rng.choice((2, 2, 3)))}
+        judgement = self._play(actions)
+        what = ", ".join(f"{action} at event {at} ({self._name(at)})" for at, action in sorted(actions.items()))
+        return CaseResult(case, judgement.verdict, what, judgement.evidence)
+
+    def _name(self, at: int) -> str:
+        return self._events[at] if at < len(self._events) else "after the boot"
+
+    def _learn(self) -> None:
+        """List the events of a boot that may be interrupted; the TA can abort only while it serves a command."""
+        serving = _Serving()
+
+        def watch(record: Record) -> None:
+            inside = serving.at(record)
+            at = len(self._events)
+            if record.stamp.core != self._target.soc.m4.name:
+                self._points += [(at, action) for action in (_ACTIONS if inside else _ACTIONS[1:])]
+            self._events.append(record.event)
+
+        self._target.reset(watch=watch)
+        self._boot()
+        self._target.reset()
+
+    def _play(self, actions: Mapping[int, str]) -> Judgement:
+        target, count, started, armed = self._target, 0, 0, True
+        serving = _Serving()
+
+        def watch(record: Record) -> None:
+            nonlocal count, started
+            inside = serving.at(record)
+            started += isinstance(record.payload, ProcessorStarted)
+            action, count = actions.get(count), count + 1
+            # Nothing can be thrown through the M4's engine while it runs.
+            if action is None or not armed or record.stamp.core == target.soc.m4.name:
+                return
+            if action == CUT:
+                raise _PowerCutError
+            if action == CRASH:
+                target.soc.rcc.core_reset_request(ResetCause.SYSRESETREQ)
+            elif inside:
+                raise TaDeathError(DeathCause.PANIC, "interruption", "aborted by the campaign")
+
+        target.reset(watch=watch)
+        self._open = target.session
+        for stage in (self._boot, self._start_alone):
+            try:
+                stage()
+            except _PowerCutError:
+                target.restart()
+                self._open = target.session
+        armed, before = False, started
+        self._boot()
+        judgement = target.judge(deaths=False)
+        if judgement.verdict is not Verdict.BYPASS and started == before:
+            return Judgement(Verdict.HANG, "the untouched image does not boot any more: the secure world is stuck")
+        return judgement
+
+    def _session(self) -> int:
+        """A new session where the old one died, else the one that is open."""
+        opened = self._target.caller.open()
+        if opened.ok:
+            self._open = opened.session
+        return self._open
+
+    def _boot(self) -> None:
+        self._target.flow(self._target.image, self._session())
+
+    def _start_alone(self) -> None:
+        """START_FW of what an interruption may have left, then whatever leads back to a stopped M4."""
+        caller, session = self._target.caller, self._session()
+        if caller.command(session, Command.START_FW).ok:
+            self._target.soc.run(budget_ps=M4_BUDGET_PS)
+        caller.command(session, Command.STOP_FW)
+        caller.command(session, Command.RELEASE_FW)
+
+
+#: What the TA does or has just been answered. The rest of a command's events come from inside the PTA, which is part of
+#: the TEE core: no abort of the TA can split it, only the power can fail there.
+_OF_THE_TA = (
+    AuthenticationStep,
+    SegmentLoaded,
+    SegmentRefused,
+    ResourceTableLocated,
+    ImageAuthenticated,
+    ProcessorStarted,
+    ProcessorStopped,
+)
+
+
+class _Serving:
+    """Follows the log: whether the TA itself is at work on a command when an event happens."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def at(self, record: Record) -> bool:
+        """Take notice of the next event."""
+        # A power cut leaves a command without its end; the next call is then the first sign of life.
+        ended = isinstance(record.payload, (CommandReturned, SmcEntered))
+        self._begun = (self._begun and not ended) or isinstance(record.payload, CommandInvoked)
+        return self._begun and isinstance(record.payload, _OF_THE_TA)
