@@ -16,7 +16,7 @@ from cosim.assembly import A7_TYPE, M4_MEMORIES, M4_TYPE, build_parts, core_name
 from cosim.blocks import BlockOptions
 from cosim.bus import Bus
 from cosim.client import Step, StepResult
-from cosim.engine import CoreState, CoreView, Engine, Machine, StopReason, create_engine
+from cosim.engine import MOST_EVENTS, CoreState, CoreView, Engine, Machine, StopReason, create_engine
 from cosim.errors import ImageError, RunTimeout
 from cosim.events import EventLog
 from cosim.firewall import Firewall
@@ -54,7 +54,8 @@ class SocConfig:
     """What kind of SoC to build. `public_key` None stands for the project's test key.
 
     `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
-    python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. `seed`
+    python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. A run
+    ends with `RunTimeout` when it made more than `most_events`. `seed`
     is the random number generators'; `strict` makes a peripheral that has no model a bus error. `settings` says how
     OP-TEE was built and what the device demands of an image (processor binding, lowest version).
     """
@@ -68,6 +69,7 @@ class SocConfig:
     quantum: int = 1000
     loop: str = "auto"
     host: Host | None = None
+    most_events: int = MOST_EVENTS
     seed: int = 0
     strict: bool = False
     settings: Settings = field(default_factory=Settings)
@@ -131,6 +133,7 @@ class Soc:
             quantum=config.quantum,
             interrupts=self.interrupts,
             timers=self.timers,
+            most_events=config.most_events,
         )
         self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self.secure_world.boot()

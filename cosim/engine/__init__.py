@@ -44,9 +44,17 @@ class StopReason(enum.Enum):
     TIME = "time"  # the budget of virtual time is used up
 
 
+#: Far more than any boot makes, and about 100 MB of log.
+MOST_EVENTS = 200_000
+
+
 @dataclass(frozen=True)
 class Machine:
-    """All that an engine executes on. `homes` names the core that owns each memory bank's code and data."""
+    """All that an engine executes on.
+
+    `homes` names the core that owns each memory bank's code and data. A run that makes more than `most_events` ends
+    with `RunTimeout`, so that firmware which repeats a denied access for ever cannot use up the host's memory.
+    """
 
     platform: Platform
     bus: Bus
@@ -58,6 +66,7 @@ class Machine:
     quantum: int  # in instructions of the M4
     interrupts: Interrupts
     timers: Timers
+    most_events: int = MOST_EVENTS
 
 
 class CoreView(Protocol):

@@ -1,6 +1,8 @@
-"""WFE ends at once on both cores, and a run uses its budget to the instruction whatever happens at its end."""
+"""WFE ends at once; a run uses its budget to the instruction, and ends even where guest code makes no progress."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
@@ -8,7 +10,9 @@ from cosim import client
 from cosim.access import Initiator
 from cosim.client import StepStatus
 from cosim.engine import CoreState, StopReason
-from cosim.events import ExceptionTaken
+from cosim.errors import RunTimeout
+from cosim.events import CoreStopped, ExceptionTaken
+from cosim.pytest_plugin import MakeSoc
 from cosim.resources import firmware_file
 from cosim.scripts import kernel_flow
 from cosim.soc import Soc, SocConfig
@@ -68,3 +72,36 @@ def test_budget_is_used_up_although_a_core_faults_in_the_last_turn(before_end: i
     assert running.m4.state is CoreState.RUNNING
     # A turn may end up to an IT block later, never earlier.
     assert MIPS - 1 <= running.m4.retired - before <= MIPS + 5
+
+
+@pytest.mark.parametrize(
+    ("vbar", "exception"),
+    [(0x00000000, "prefetch-abort"), (0xC1000100, "undefined-instruction")],
+    ids=["vectors that are not there", "vectors that are undefined instructions"],
+)
+def test_endless_exceptions_of_the_a7_stop_the_core_and_not_the_host(vbar: int, exception: str, soc: Soc) -> None:
+    # mcr p15, 0, r1, c12, c0, 0 (VBAR from the literal behind); udf #0
+    code = "08109fe5" + "101f0cee" + "f000f0e7" + "feffffea" + vbar.to_bytes(4, "little").hex()
+    soc.bus.write(Initiator.DEBUG, FREE, bytes.fromhex(code))
+    soc.bus.write(Initiator.DEBUG, FREE + 0x100, bytes.fromhex("f000f0e7") * 8)
+    step = soc.run_step(client.call(FREE))
+
+    assert step.status is StepStatus.NOT_REACHED
+    assert soc.a7.state is CoreState.LOCKED_UP
+    assert [e.reason for e in soc.log.of(CoreStopped)][-1].startswith(f"endless {exception}")
+    assert len(soc.log.of(ExceptionTaken)) < 20
+
+
+def test_core_goes_on_after_many_exceptions_with_instructions_between_them(soc: Soc) -> None:
+    results = soc.run_script([client.read32(0x70000000)] * 30)
+
+    assert [r.status for r in results] == [StepStatus.FAULTED] * 30
+
+
+def test_flood_of_events_ends_the_run_with_a_typed_error(make_soc: MakeSoc, cosim_config: SocConfig) -> None:
+    soc = make_soc(dataclasses.replace(cosim_config, most_events=1000))
+    with pytest.raises(RunTimeout, match="1000 events") as caught:
+        soc.run_script([client.copy(FREE, 0x2FFC0000, 0x40000)])
+
+    assert "repeated" in caught.value.hint
+    assert len(soc.log) < 100_000

@@ -19,6 +19,12 @@ from cosim.testing import Signer
 from ta.profile import FirewallProfile
 
 
+@pytest.fixture(autouse=True)
+def _engine_has_snapshots(cosim_config: SocConfig) -> None:
+    if cosim_config.engine == "renode":
+        pytest.skip("the engine renode refuses snapshots, see docs/renode.md")
+
+
 def jsonl(log: EventLog) -> str:
     """The whole log as it would be written to a file."""
     stream = io.StringIO()

@@ -55,6 +55,8 @@ DFAR = (15, 0, 0, 6, 0, 0, 0)
 IFAR = (15, 0, 0, 6, 0, 0, 2)
 VBAR = (15, 0, 0, 12, 0, 0, 0)
 
+#: That many exceptions without an instruction between them mean that there will never be one.
+MOST_ENTRIES = 8
 SYNCHRONOUS_EXTERNAL_ABORT = 0x1008
 WRITE_NOT_READ = 1 << 11
 DEBUG_EVENT = 0x2
@@ -91,11 +93,13 @@ class CortexA7(Core):
         uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_A7)
         super().__init__(machine, uc, loop, mips)
         self.name = name
+        self._entries: tuple[int, ...] = ()  # instruction counts at the last exceptions
 
     def start(self, entry: int) -> None:
         """Begin at `entry`, as the boot chain hands over to the normal world."""
         self.uc.reg_write(UC_ARM_REG_CPSR, MODE_SVC | CPSR_A | CPSR_I | CPSR_F)
         self.uc.reg_write(UC_ARM_REG_PC, entry)
+        self._entries = ()
         self.set_state(CoreState.RUNNING)
 
     def smc_arguments(self) -> tuple[int, ...]:
@@ -143,6 +147,10 @@ class CortexA7(Core):
 
     def _enter(self, exception: _Exception, status: int = 0, address: int = 0) -> None:
         uc = self.uc
+        if not self._makes_progress():
+            self.set_state(CoreState.LOCKED_UP)
+            self.machine.log.emit(CoreStopped(self.name, f"endless {exception.name} at 0x{self.pc:08x}"))
+            return
         self.machine.log.emit(ExceptionTaken(self.name, exception.name, status, address))
         sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
         cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
@@ -157,6 +165,16 @@ class CortexA7(Core):
         base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
         uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF)
         self.lane.it_left = 0
+
+    def _makes_progress(self) -> bool:
+        """Whether an instruction retired since one of the last few exceptions.
+
+        Vectors that cannot be fetched or executed raise exceptions for ever. Silicon would hang there; here no virtual
+        time would pass, and no budget would end the run.
+        """
+        retired = self.lane.retired
+        self._entries = (*self._entries[1 - MOST_ENTRIES :], retired)
+        return len(self._entries) < MOST_ENTRIES or self._entries[0] != retired
 
     def _write_cp(self, register: tuple[int, ...], value: int) -> None:
         self.uc.reg_write(UC_ARM_REG_CP_REG, (*register, value))

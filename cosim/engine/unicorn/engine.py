@@ -19,7 +19,7 @@ from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, CortexA7
 from cosim.engine.unicorn.cortex_m4 import CortexM4
 from cosim.engine.unicorn.loop import PICOSECONDS, Loop, PythonLoop, limit_at
 from cosim.engine.unicorn.native import NativeLoop, library_path
-from cosim.errors import EngineError
+from cosim.errors import EngineError, RunTimeout
 from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
 from cosim.memory import MemoryBank
 from cosim.platform.model import Entry
@@ -127,6 +127,12 @@ class UnicornEngine:
     def _why_stop(self, until: Callable[[], bool] | None, end: int) -> StopReason | None:
         if self._reason is not None:
             return self._reason
+        if len(self._machine.log) > self._machine.most_events:
+            raise RunTimeout(
+                f"the run made more than {self._machine.most_events} events",
+                hint="the end of the log shows which access is repeated; raise most_events if that is meant",
+                events=len(self._machine.log),
+            )
         if until is not None and until():
             return StopReason.CONDITION
         if not any(core.state is CoreState.RUNNING for core in self._order):
