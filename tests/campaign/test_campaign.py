@@ -119,7 +119,7 @@ def test_an_aborted_ta_of_upstream_leaves_the_image_behind_and_the_hardened_one_
     hardened: Campaign, upstream: Campaign
 ) -> None:
     def left(campaign: Campaign) -> list[str]:
-        results = play(campaign, Kind.INTERRUPTION, range(campaign.exhaustive()[Kind.INTERRUPTION]))
+        results = play(campaign, Kind.INTERRUPTION, spread(campaign, Kind.INTERRUPTION, 80))
         return [r.evidence for r in results if "TA abort" in r.what and r.bypass]
 
     assert left(hardened) == []
