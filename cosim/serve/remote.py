@@ -172,27 +172,20 @@ class RemoteEngine:
 
     def release(self, core: str) -> None:
         """See `Engine.release`."""
-        if core != M4 or self._cores[M4].state is not CoreState.HELD:
-            return
-        try:
-            vectors = self._machine.bus.debug_read(M4, 0, 8)
-        except BusFault:
-            vectors = bytes(8)
+        vectors = self._machine.bus.debug_read(M4, 0, 8)
         initial_sp, entry = int.from_bytes(vectors[:4], "little"), int.from_bytes(vectors[4:], "little")
         self._apply_locks()
-        self._cores[M4].state = CoreState.RUNNING
-        self._machine.log.emit(CoreReleased(M4, initial_sp, entry))
-        self._connection.ask(Kind.RELEASE, protocol.release(M4, entry))
+        self._cores[core].state = CoreState.RUNNING
+        self._machine.log.emit(CoreReleased(core, initial_sp, entry))
+        self._connection.ask(Kind.RELEASE, protocol.release(core, entry))
 
     def hold(self, core: str) -> None:
         """See `Engine.hold`."""
-        if core != M4 or self._cores[M4].state is CoreState.HELD:
-            return
-        answer = self._connection.ask(Kind.HOLD, protocol.hold(M4))
+        answer = self._connection.ask(Kind.HOLD, protocol.hold(core))
         if len(answer) != 8:
             raise protocol.malformed(f"{len(answer)} bytes where HOLD answers with the instruction count")
-        self._cores[M4].state = CoreState.HELD
-        self._machine.log.emit(CoreHeld(M4, int.from_bytes(answer, "little")))
+        self._cores[core].state = CoreState.HELD
+        self._machine.log.emit(CoreHeld(core, int.from_bytes(answer, "little")))
 
     def save(self) -> object:
         """Raises `EngineError`: the state is Renode's."""
@@ -297,8 +290,6 @@ class RemoteHost:
         return RemoteBank(name, size, self._connection)
 
     def engine(self, machine: Machine) -> Engine:
-        """See `Host.engine`. Raises `EngineError` for a second SoC."""
-        if self.served is not None:
-            raise EngineError("a Renode serves one SoC", hint="start another one", engine=RemoteEngine.name)
+        """See `Host.engine`."""
         self.served = RemoteEngine(machine, self._connection)
         return self.served

@@ -47,6 +47,7 @@ class MachineDouble:
         self.banks = {name: MemoryBank(name, size) for name, size in SIZES.items()}
         self.core, self.nanoseconds, self.instructions, self.pc = A7, 0, 0, 0
         self.locked: set[tuple[str, int]] = set()
+        self.lock_calls: list[tuple[str, int, bool]] = []
         self.started: list[tuple[str, int]] = []
         self.released: list[tuple[str, int]] = []
         self.held: list[str] = []
@@ -70,6 +71,7 @@ class MachineDouble:
         self.banks[name].write(offset, bytes(data))
 
     def lock(self, core: str, address: int, _size: int, locked: bool) -> None:
+        self.lock_calls.append((core, address, locked))
         (self.locked.add if locked else self.locked.discard)((core, address))
 
     def start(self, core: str, entry: int) -> None:

@@ -86,6 +86,7 @@ def test_an_access_of_the_debugger_passes_the_firewall_and_one_to_nothing_reads_
         poke(renode, HOST, ETZPC_DECPROT5, ALL_OPEN)
         assert peek(renode, HOST, ETZPC_DECPROT5) == ALL_OPEN
         assert peek(renode, HOST, 0x70000000) == 0
+        assert renode.machine.errors == []
         assert events(server, AccessDenied) == []
 
 
@@ -98,6 +99,19 @@ def test_a_bank_that_a_core_loses_is_locked_for_that_core_at_all_its_addresses()
         assert renode.machine.locked >= {(core, address) for core in ("a7", "m4") for address in SRAM1_ADDRESSES}
         poke(renode, HOST, ETZPC_DECPROT5, ALL_OPEN)
         assert not {address for _, address in renode.machine.locked} & SRAM1_ADDRESSES
+
+
+def test_a_client_is_told_to_lock_and_unlock_only_what_changes() -> None:
+    with served() as (_, renode):
+        calls = renode.machine.lock_calls
+        assert all(locked for _, _, locked in calls)
+        assert len(calls) == len(set(calls))
+        calls.clear()
+        for _ in range(2):
+            poke(renode, HOST, ETZPC_DECPROT5, SRAM1_MCU_ISOLATION)
+        poke(renode, HOST, ETZPC_DECPROT5, ALL_OPEN)
+        expected = [("a7", address, locked) for locked in (True, False) for address in sorted(SRAM1_ADDRESSES)]
+        assert calls == expected
 
 
 def test_memory_that_is_closed_only_in_part_stays_open() -> None:
@@ -203,6 +217,34 @@ def test_a_client_that_cannot_do_what_it_is_asked_ends_the_boot_with_its_reason(
         assert isinstance(error, ProtocolError)
         assert "could not READ_MEM" in error.message
         assert "retram" in error.message
+
+
+def test_a_client_that_answers_with_too_few_bytes_ends_the_boot() -> None:
+    with served() as (server, renode):
+        renode.machine.read_mem = lambda _name, _offset, _size: bytearray(3)  # type: ignore[method-assign]
+        poke(renode, HOST, RCC_MP_GCR, 1)
+        error = server.outcome()
+        assert isinstance(error, ProtocolError)
+        assert "3 bytes of retram where 8 were asked for" in error.message
+
+
+def test_a_client_that_does_not_count_instructions_ends_the_boot() -> None:
+    with served() as (server, renode):
+        renode.shim._actions[renode.module.HOLD] = lambda _payload: bytearray(3)
+        poke(renode, HOST, RCC_MP_GCR, 1)
+        poke(renode, HOST, RCC_MP_GRSTCSETR, 2)
+        error = server.outcome()
+        assert isinstance(error, ProtocolError)
+        assert "instruction count" in error.message
+
+
+def test_a_client_whose_time_runs_backwards_ends_the_boot() -> None:
+    with served() as (server, renode):
+        for renode.machine.nanoseconds in (100, 99):
+            peek(renode, A7, RCC_TZCR)
+        error = server.outcome()
+        assert isinstance(error, ProtocolError)
+        assert "time lies before" in error.message
 
 
 def test_a_server_that_dies_leaves_a_client_that_reads_zero_and_says_so_once() -> None:

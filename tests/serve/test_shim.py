@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import socket
 import struct
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from doubles import SHIM_FILE, load_shim
+from doubles import SHIM_FILE, MachineDouble, load_shim
 
 from cosim.resources import firmware_file, platform_file
+from cosim.serve import protocol
+from cosim.serve.protocol import Kind
 
 NEWER_SYNTAX = (
     ast.AnnAssign, ast.AsyncFunctionDef, ast.JoinedStr, ast.Match, ast.NamedExpr, ast.Nonlocal, ast.YieldFrom,
@@ -76,6 +81,47 @@ def test_the_prebuilt_client_has_one_site() -> None:
     data = bytearray(firmware_file("a7_client.elf").read_bytes())
 
     assert len(load_shim().smc_sites(data, 0)) == 1
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[tuple[Any, Any], socket.socket]]:
+    """The module and a stream of its making, and the server's end of that stream."""
+    ours, theirs = socket.socketpair()
+    module = load_shim()
+    with ours, theirs:
+        yield (module, module.Stream(theirs)), ours
+
+
+def test_a_frame_of_any_length_is_not_waited_for(wire: Any) -> None:
+    (module, stream), server = wire
+    server.sendall(struct.pack("<IB", 0x20202020, 0x20))
+    with pytest.raises(module.ShimError, match="not `cosim serve`"):
+        stream.receive()
+
+
+@pytest.mark.parametrize(("kind", "magic"), [(Kind.CHALLENGE, b"someone\0"), (Kind.DONE, protocol.MAGIC)])
+def test_another_service_is_told_from_a_server(wire: Any, kind: Kind, magic: bytes) -> None:
+    (module, stream), server = wire
+    server.sendall(protocol.frame(kind, magic + struct.pack("<H", 1) + bytes(32)))
+    with pytest.raises(module.ShimError, match="what answers there is not `cosim serve`"):
+        module._handshake(stream, bytearray(b"0" * 64), "a double")
+
+
+def test_a_message_that_the_shim_does_not_know_ends_the_connection_with_one_error(wire: Any) -> None:
+    (module, stream), server = wire
+    machine = MachineDouble()
+    shim = module.Shim(stream, machine)
+    server.sendall(protocol.frame(Kind.WELCOME))
+    assert shim.begin() is None
+    assert shim.ended
+    assert machine.errors == ["the server sent a message of unknown kind 0x02; blocks read as zero from now on"]
+
+
+@pytest.mark.parametrize("answer", [b"", bytes(12), bytes(20)])
+def test_an_smc_without_four_results_is_not_supported(wire: Any, answer: bytes) -> None:
+    (module, stream), server = wire
+    server.sendall(protocol.frame(Kind.DONE, answer))
+    assert module.Shim(stream, MachineDouble()).smc([0] * 8) == (0xFFFFFFFF, 0, 0, 0)
 
 
 class Request:
