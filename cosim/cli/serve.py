@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cosim.cli._output import about, check_writable, log, read_input, write_atomically
+from cosim.cli._output import about, check_writable, error_line, log, read_input, write_atomically
 from cosim.cli.boot import show, signed_image
+from cosim.errors import CosimError
 from cosim.options import FIREWALL, PROFILE, soc_config
 from cosim.timeline import Style, describe
 
@@ -72,7 +73,13 @@ def serve(
         while True:
             connection = admit(listener, token, lambda why: log(f"sent a client away: {why}", Style.BAD))
             log(f"serving {connection.peer}")
-            code = _serve_one(connection, image, config, path, events)
+            try:
+                code = _serve_one(connection, image, config, path, events)
+            except CosimError as error:
+                if not keep:
+                    raise
+                log(error_line(error), Style.BAD)
+                continue
             if not keep:
                 return code
 

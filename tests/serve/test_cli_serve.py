@@ -38,6 +38,10 @@ class Process:
         self.endpoint = found[1]
         self._token_file = token_file
 
+    def connect_and_hang_up(self) -> None:
+        module = load_shim()
+        module.connect(self.endpoint, module.read_token(str(self._token_file)), "a quitter").close()
+
     def play_a_boot_that_only_switches_off(self) -> MachineDouble:
         module, machine = load_shim(), MachineDouble()
         stream = module.connect(self.endpoint, module.read_token(str(self._token_file)), "a double")
@@ -85,8 +89,19 @@ def test_it_says_what_to_type_into_renode(tmp_path: Path) -> None:
         assert Path(script[1]).is_file()
 
 
+def test_a_client_that_is_lost_ends_it_with_code_2(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        served.connect_and_hang_up()
+        out, err = served.process.communicate(timeout=60)
+        assert served.process.returncode == 2
+    assert out == ""
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "lost a quitter" in err
+
+
 def test_kept_it_serves_one_client_after_the_other_until_it_is_interrupted(tmp_path: Path) -> None:
     with serving(tmp_path, "--keep") as served:
+        served.connect_and_hang_up()
         for _ in range(2):
             assert served.play_a_boot_that_only_switches_off().farewell is not None
         assert served.process.stdout is not None
@@ -99,6 +114,7 @@ def test_kept_it_serves_one_client_after_the_other_until_it_is_interrupted(tmp_p
         _, err = served.process.communicate(timeout=60)
         assert served.process.returncode == 130
     assert "Traceback" not in err
+    assert "lost a quitter" in err
 
 
 @pytest.mark.parametrize(("options", "why"), [

@@ -117,6 +117,14 @@ def test_a_message_that_the_shim_does_not_know_ends_the_connection_with_one_erro
     assert machine.errors == ["the server sent a message of unknown kind 0x02; blocks read as zero from now on"]
 
 
+def test_a_server_that_stays_silent_is_given_up(wire: Any) -> None:
+    (module, stream), _ = wire
+    machine = MachineDouble()
+    stream._socket.settimeout(0.01)
+    assert module.Shim(stream, machine).access(0x50000000, 4, None) == 0
+    assert machine.errors == ["lost the server: timed out; blocks read as zero from now on"]
+
+
 @pytest.mark.parametrize("answer", [b"", bytes(12), bytes(20)])
 def test_an_smc_without_four_results_is_not_supported(wire: Any, answer: bytes) -> None:
     (module, stream), server = wire
