@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,7 +45,7 @@ class Guard(Protocol):
         ...
 
 
-class Core:
+class Core(ABC):
     """State shared by both architectures; subclasses deliver faults."""
 
     def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard) -> None:
@@ -204,13 +205,13 @@ class Core:
 
     # -- exceptions, which differ by architecture -------------------------------------------------------------------
 
+    @abstractmethod
     def raise_fault(self, fault: Fault) -> None:
         """Record the fault in the core's registers and make Renode take the exception for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def enter(self, number: int, fault: Fault | None) -> None:
         """Report an exception that is being entered, with the PC still at the instruction; `fault` is its cause."""
-        raise NotImplementedError
 
 
 REGISTERS = {**{f"r{n}": n for n in range(16)}, "sp": 13, "lr": 14, "pc": 15, "cpsr": 25}
