@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from cosim.errors import UsageError
 from ta import remoteproc_ta
 
-CLIENT_BASE, CLIENT_SIZE = 0xC0000000, 0x100000
 STEPS_BASE, STEPS_SIZE = 0xC0100000, 0x100000
 STAGING_BASE, STAGING_SIZE = 0xC2000000, 0x1000000
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from cosim.errors import UsageError
 
+#: The private key that tests, demos and unsigned files are signed with; every SoC trusts it unless told otherwise.
+TEST_KEY = "test-rsa4096.pem"
+
 _PACKAGE = Path(__file__).resolve().parent
 #: Kind of file -> (folder below cosim/_data, folder below the root of the source tree).
 _FOLDERS = {

@@ -24,14 +24,13 @@ from cosim.memory import MemoryBank
 from cosim.peripherals.rcc import ResetCause
 from cosim.peripherals.unmodelled import Unmodelled, UnmodelledUse
 from cosim.peripherals.usart import Stm32Usart
-from cosim.resources import firmware_file, key_file, platform_file
+from cosim.resources import TEST_KEY, firmware_file, key_file, platform_file
 from ta.image_elf import read_elf
 from ta.keys import PublicKey, load_public_key
 from ta.profile import FirewallProfile, Profile, Settings
 from ta.secure_world import SecureWorld, SecureWorldState
 
 DEFAULT_PLATFORM = "stm32mp157c-dk2.repl"
-TEST_KEY = "test-rsa4096.pem"
 CLIENT = "a7_client.elf"
 #: Default budget of a run in virtual time: two seconds.
 DEFAULT_BUDGET_PS = 2 * 10**12

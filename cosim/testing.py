@@ -6,11 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosim.resources import key_file
+from cosim.resources import TEST_KEY, key_file
 from ta.keys import PrivateKey, PublicKey, load_private_key
 from ta.signing import sign_images
-
-TEST_KEY = "test-rsa4096.pem"
 
 Source = bytes | str | os.PathLike[str]
 

@@ -111,15 +111,13 @@ def signed_image(data: bytes, path: Path, pubkey: Path | None) -> bytes:
     if pubkey is not None:
         hint = f"Sign it with the matching private key: `cosim sign {path} --key KEY.pem --out FW.sign`."
         raise UsageError("--pubkey needs a signed image, this is a plain ELF file", hint=hint, file=str(path))
-    from cosim.resources import key_file
+    from cosim.testing import default_signer
     from ta.image_elf import read_elf
-    from ta.keys import load_private_key
-    from ta.signing import sign_images
 
     read_elf(data, file=str(path))
     log(f"{path} is not signed: signing it with the project's test key (for tests only)")
     with about(path):
-        return sign_images([data], load_private_key(key_file("test-rsa4096.pem")))
+        return default_signer().sign(data)
 
 
 def _entry(entry: Resource) -> dict[str, object]:

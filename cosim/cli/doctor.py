@@ -22,9 +22,8 @@ _COMPILERS = (
     ("make", "runs the demo and the firmware build"),
     ("arm-none-eabi-gcc", "rebuilds the firmware"),
 )
-_PLATFORMS = ("stm32mp157.repl", "stm32mp157-secure.repl", "stm32mp157c-dk2.repl")
+_PLATFORMS = ("stm32mp157.repl", "stm32mp157-secure.repl", "stm32mp157-blocks.repl", "stm32mp157c-dk2.repl")
 _PROGRAMS = ("a7_client.elf", "demo_m4.elf")
-_KEYS = ("test-rsa4096.pem",)
 
 
 @dataclass(frozen=True)
@@ -110,12 +109,12 @@ def _compilers() -> Iterator[Check]:
 
 
 def _files() -> Iterator[Check]:
-    from cosim.resources import firmware_file, key_file, platform_file
+    from cosim.resources import TEST_KEY, firmware_file, key_file, platform_file
 
     kinds: tuple[tuple[str, Callable[[str], object], tuple[str, ...]], ...] = (
         ("platform", platform_file, _PLATFORMS),
         ("firmware", firmware_file, _PROGRAMS),
-        ("key", key_file, _KEYS),
+        ("key", key_file, (TEST_KEY,)),
     )
     for group, find, names in kinds:
         for name in names:

@@ -23,7 +23,6 @@ from cosim.registers import Access, Field, Register, RegisterBlock
 
 FILTERS = 2
 REGIONS = 9
-GRANULE = 0x1000
 #: NSAID of each non-secure initiator.
 NSAID = {Initiator.A7_NS: 0, Initiator.M4: 1}
 
