@@ -11,6 +11,7 @@ __all__ = [
     "ImageError",
     "KeyFileError",
     "PlatformError",
+    "RunInterrupted",
     "RunTimeout",
     "UsageError",
 ]
@@ -38,3 +39,9 @@ class RunTimeout(CosimError):  # noqa: N818 - reads as what it is
     """A run used up its budget of virtual time or instructions (`time_ps`, `instructions`)."""
 
     kind = "timeout"
+
+
+class RunInterrupted(CosimError):  # noqa: N818 - reads as what it is
+    """A run ended because someone asked for it (`time_ps`)."""
+
+    kind = "interrupted"

@@ -33,7 +33,7 @@ FLOORS = (
         "cosim.interrupts", "cosim.timers",
     ),
     ("cosim.engine",),
-    ("cosim.client", "cosim.blocks", "cosim.assembly", "cosim.soc"),
+    ("cosim.client", "cosim.blocks", "cosim.assembly", "cosim.run_limits", "cosim.soc"),
     (
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
