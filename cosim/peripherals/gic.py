@@ -1,13 +1,15 @@
 """GIC-400 for one Cortex-A7 core: a GICv2 with one security state, made of distributor and CPU interface.
 
 Sources: Arm IHI 0048B (GICv2 architecture), Arm DDI 0471 (GIC-400 TRM).
-The view is that of the normal world (IGROUPR reads as zero and ignores writes), as the emulated A7 has no security
-extensions of its own. There is one CPU interface, so SGIs come from and go to core 0. Interrupt identifiers: 0..15 SGI,
-16..31 PPI, from 32 on SPI (SPI n is identifier 32 + n). The engine delivers the interrupt to the core.
+One security state, as in the platform file, because the emulated A7 is always the normal world: both interrupt groups
+are the guest's own. Everything is in group 0 after reset, and group 0 is signalled as IRQ unless GICC_CTLR.FIQEn is
+set. There is one CPU interface, so SGIs come from and go to core 0. Interrupt identifiers: 0..15 SGI, 16..31 PPI, from
+32 on SPI (SPI n is identifier 32 + n). The engine takes the interrupt.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -18,23 +20,53 @@ from cosim.peripherals.gic_distributor import INTERRUPTS, SPIS, GicDistributor, 
 from cosim.registers import WORD, Access, BlockState, Field, Register, RegisterBlock, bits
 
 CPU_INTERFACE_OFFSET = 0x1000
+#: What the acknowledge registers return when nothing is signalled.
 SPURIOUS = 1023
+#: What GICC_IAR and GICC_HPPIR return when the interrupt is in group 1 and GICC_CTLR.AckCtl is clear.
+OTHER_GROUP = 1022
 IDLE_PRIORITY = 0xFF
 
-_EOIMODE = 1 << 9
-_LOWEST_BINARY_POINT = 2  # five priority bits, all of them preempt
+_ENABLEGRP0, _ENABLEGRP1, _ACKCTL, _FIQEN, _CBPR, _EOIMODE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 9
+#: Five priority bits, all of which can preempt: GICC_BPR counts from 2, its alias from 3.
+_LOWEST_BINARY_POINTS = {"GICC_BPR": 2, "GICC_ABPR": 3}
+
+
+class Signal(enum.Enum):
+    """Which input of the core the CPU interface asserts; never both at a time."""
+
+    NONE = "none"
+    IRQ = "irq"
+    FIQ = "fiq"
+
+
+#: Told the input that is asserted whenever that changes.
+SignalSink = Callable[[Signal], None]
 
 CPU_INTERFACE: tuple[Register, ...] = (
-    Register("GICC_CTLR", 0x000, 0, bits({0: "ENABLE", 5: "FIQBYPDIS", 6: "IRQBYPDIS", 9: "EOIMODE"})),
+    Register(
+        "GICC_CTLR",
+        0x000,
+        0,
+        bits(
+            {
+                0: "ENABLEGRP0", 1: "ENABLEGRP1", 2: "ACKCTL", 3: "FIQEN", 4: "CBPR", 5: "FIQBYPDISGRP0",
+                6: "IRQBYPDISGRP0", 7: "FIQBYPDISGRP1", 8: "IRQBYPDISGRP1", 9: "EOIMODE",
+            }
+        ),
+    ),
     Register("GICC_PMR", 0x004, 0, (Field("PRIORITY", 3, 5),), logged=False),
     Register("GICC_BPR", 0x008, 0x2, (Field("BINARY_POINT", 0, 3),), logged=False),
     Register("GICC_IAR", 0x00C, access=Access.RO, logged=False),
     Register("GICC_EOIR", 0x010, access=Access.PULSE, logged=False),
     Register("GICC_RPR", 0x014, access=Access.RO, logged=False),
     Register("GICC_HPPIR", 0x018, access=Access.RO, logged=False),
+    Register("GICC_ABPR", 0x01C, 0x3, (Field("BINARY_POINT", 0, 3),), logged=False),
+    Register("GICC_AIAR", 0x020, access=Access.RO, logged=False),
+    Register("GICC_AEOIR", 0x024, access=Access.PULSE, logged=False),
+    Register("GICC_AHPPIR", 0x028, access=Access.RO, logged=False),
     Register("GICC_IIDR", 0x0FC, 0x0202143B, access=Access.RO),
     Register("GICC_DIR", 0x1000, access=Access.PULSE, logged=False),
-)
+)  # fmt: skip
 
 
 class GicCpuInterface(RegisterBlock):
@@ -55,12 +87,20 @@ class GicCpuInterface(RegisterBlock):
     def signalled(self) -> int:
         """The identifier that would be acknowledged now, or 1023: masked by GICC_PMR and by what runs."""
         best = self._shared.best()
-        if best is None or not self.value("GICC_CTLR") & 1:
+        if best is None:
             return SPURIOUS
         priority, number = best
-        if priority >= self.value("GICC_PMR") or self._group(priority) >= self.running_priority:
-            return SPURIOUS
-        return number
+        enabled = self.value("GICC_CTLR") & (_ENABLEGRP1 if self._shared.group_of(number) else _ENABLEGRP0)
+        masked = priority >= self.value("GICC_PMR") or self._preempting(number) >= self.running_priority
+        return number if enabled and not masked else SPURIOUS
+
+    def signal(self) -> Signal:
+        """The core's input that is asserted now."""
+        number = self.signalled()
+        if number == SPURIOUS:
+            return Signal.NONE
+        as_fiq = self.value("GICC_CTLR") & _FIQEN and not self._shared.group_of(number)
+        return Signal.FIQ if as_fiq else Signal.IRQ
 
     def reset(self) -> None:
         """Back to the reset values."""
@@ -68,48 +108,64 @@ class GicCpuInterface(RegisterBlock):
         self._changed()
 
     def read_register(self, register: Register, initiator: Initiator) -> int:
-        """IAR acknowledges (a debugger only looks); RPR and HPPIR are computed."""
-        if register.name == "GICC_IAR":
-            number = self.signalled()
-            if number != SPURIOUS and initiator is not Initiator.DEBUG:
+        """IAR and AIAR acknowledge (a debugger only looks); RPR, HPPIR and AHPPIR are computed."""
+        name = register.name
+        if name in ("GICC_IAR", "GICC_AIAR"):
+            number = self._seen(self.signalled(), alias=name == "GICC_AIAR")
+            if number < OTHER_GROUP and initiator is not Initiator.DEBUG:
                 self._acknowledge(number)
             return number
-        if register.name == "GICC_RPR":
+        if name == "GICC_RPR":
             return self.running_priority
-        if register.name == "GICC_HPPIR":
+        if name in ("GICC_HPPIR", "GICC_AHPPIR"):
             best = self._shared.best()
-            return SPURIOUS if best is None else best[1]
+            return self._seen(SPURIOUS if best is None else best[1], alias=name == "GICC_AHPPIR")
         return super().read_register(register, initiator)
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
         """As the table says; a binary point below the smallest one becomes that."""
         after = super().combine(register, before, written, lanes)
-        return max(after, _LOWEST_BINARY_POINT) if register.name == "GICC_BPR" else after
+        return max(after, _LOWEST_BINARY_POINTS.get(register.name, 0))
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
-        """EOIR and DIR end an interrupt; the rest may change what is signalled."""
+        """EOIR, AEOIR and DIR end an interrupt; the rest may change what is signalled."""
         number = written & 0x3FF
-        if register.name == "GICC_EOIR" and number < INTERRUPTS:
-            self._drop_priority(number)
-            if not self.value("GICC_CTLR") & _EOIMODE:
+        separate = self.value("GICC_CTLR") & _EOIMODE
+        if number < INTERRUPTS:
+            if register.name in ("GICC_EOIR", "GICC_AEOIR"):
+                self._drop_priority(number)
+                if not separate:
+                    self._shared.active &= ~(1 << number)
+            elif register.name == "GICC_DIR" and separate:
                 self._shared.active &= ~(1 << number)
-        elif register.name == "GICC_DIR" and number < INTERRUPTS and self.value("GICC_CTLR") & _EOIMODE:
-            self._shared.active &= ~(1 << number)
         self._changed()
 
     def load_extra(self, extra: object) -> None:  # noqa: ARG002
-        """The interrupt output follows the restored masks."""
+        """The output follows the restored masks."""
         self._changed()
 
-    def _group(self, priority: int) -> int:
-        """The part of a priority that decides about preemption."""
-        return priority & (WORD << (self.value("GICC_BPR") + 1)) & 0xFF
+    def _seen(self, number: int, *, alias: bool) -> int:
+        """What a register shows of interrupt `number`: the alias is for group 1 alone (IHI 0048B, 4.4.4 and 4.4.11)."""
+        if number == SPURIOUS:
+            return number
+        if alias:
+            return number if self._shared.group_of(number) else SPURIOUS
+        hidden = self._shared.group_of(number) and not self.value("GICC_CTLR") & _ACKCTL
+        return OTHER_GROUP if hidden else number
+
+    def _preempting(self, number: int) -> int:
+        """The part of an interrupt's priority that decides about preemption; the alias counts from the bit itself."""
+        if self._shared.group_of(number) and not self.value("GICC_CTLR") & _CBPR:
+            ignored = self.value("GICC_ABPR")
+        else:
+            ignored = self.value("GICC_BPR") + 1
+        return self._shared.priorities[number] & (WORD << ignored) & 0xFF
 
     def _acknowledge(self, number: int) -> None:
         shared = self._shared
         shared.latched &= ~(1 << number)
         shared.active |= 1 << number
-        shared.running.append((number, self._group(shared.priorities[number])))
+        shared.running.append((number, self._preempting(number)))
         self._changed()
 
     def _drop_priority(self, number: int) -> None:
@@ -120,21 +176,22 @@ class GicCpuInterface(RegisterBlock):
 
 
 class Gic:
-    """The interrupt controller: one block for the bus, input lines, and the IRQ output for the core.
+    """The interrupt controller: one block for the bus, input lines, and the output to the core.
 
-    The distributor's registers lie at offset 0, those of the CPU interface at 0x1000, as on silicon. `output` is told
-    the level of the core's IRQ input whenever it changes.
+    The distributor's registers lie at offset 0, those of the CPU interface at 0x1000, as on silicon.
     """
 
-    def __init__(
-        self, base: int, log: EventLog, name: str = "gic", output: Callable[[bool], None] | None = None
-    ) -> None:
+    def __init__(self, base: int, log: EventLog, name: str = "gic") -> None:
         self.name = name
-        self._output = output
-        self._level = False
+        self.signal = Signal.NONE
+        self._sink: SignalSink | None = None
         self._shared = Interrupts()
         self._distributor = GicDistributor(base, log, name, self._shared, self._update)
         self._cpu_interface = GicCpuInterface(base + CPU_INTERFACE_OFFSET, log, name, self._shared, self._update)
+
+    def connect(self, sink: SignalSink) -> None:
+        """Tell `sink` each change of the asserted input from now on."""
+        self._sink = sink
 
     def read(self, offset: int, size: int, initiator: Initiator) -> int:
         """The value of `size` bytes at `offset`; reading GICC_IAR acknowledges."""
@@ -165,9 +222,9 @@ class Gic:
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
 
     @property
-    def irq_pending(self) -> bool:
-        """Whether the core's IRQ input is asserted."""
-        return self._level
+    def armed(self) -> bool:
+        """Whether any interrupt could be signalled: a group is enabled in the distributor and in the CPU interface."""
+        return bool(self._shared.forwarded & self._cpu_interface.value("GICC_CTLR") & (_ENABLEGRP0 | _ENABLEGRP1))
 
     def set_line(self, spi: int, level: bool) -> None:
         """A block drives shared interrupt `spi` (0..255). Raises `EngineError` for another number."""
@@ -189,8 +246,8 @@ class Gic:
         return self._cpu_interface, offset - CPU_INTERFACE_OFFSET
 
     def _update(self) -> None:
-        level = self._cpu_interface.signalled() != SPURIOUS
-        if level != self._level:
-            self._level = level
-            if self._output is not None:
-                self._output(level)
+        signal = self._cpu_interface.signal()
+        if signal is not self.signal:
+            self.signal = signal
+            if self._sink is not None:
+                self._sink(signal)

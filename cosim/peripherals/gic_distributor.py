@@ -24,10 +24,10 @@ _WORDS = INTERRUPTS // 32
 _SGIS = 0xFFFF
 
 DISTRIBUTOR: tuple[Register, ...] = (
-    Register("GICD_CTLR", 0x000, 0, (Field("ENABLE", 0),)),
+    Register("GICD_CTLR", 0x000, 0, (Field("ENABLEGRP0", 0), Field("ENABLEGRP1", 1))),
     Register("GICD_TYPER", 0x004, _WORDS - 1, access=Access.RO),
     Register("GICD_IIDR", 0x008, 0x0200143B, access=Access.RO),
-    *bank("GICD_IGROUPR", 0x080, _WORDS, access=Access.RO),
+    *bank("GICD_IGROUPR", 0x080, _WORDS, logged=False),
     *bank("GICD_ISENABLER", 0x100, _WORDS, logged=False),
     *bank("GICD_ICENABLER", 0x180, _WORDS, logged=False),
     *bank("GICD_ISPENDR", 0x200, _WORDS, logged=False),
@@ -60,6 +60,7 @@ class GicState:
     lines: int
     active: int
     edge: int
+    group1: int
     priorities: bytes
     targets: bytes
     running: tuple[tuple[int, int], ...]
@@ -74,11 +75,12 @@ class Interrupts:
 
     def reset(self) -> None:
         """Nothing enabled, pending or active."""
-        self.forwarding = False  # GICD_CTLR
+        self.forwarded = 0  # the enabled groups as in GICD_CTLR: bit 0 for group 0, bit 1 for group 1
         self.enabled = _SGIS  # always enabled on GIC-400
         self.latched = 0  # edges seen and pending bits set by software
         self.active = 0
         self.edge = _SGIS  # always edge-triggered
+        self.group1 = 0  # GICD_IGROUPR
         self.priorities = bytearray(INTERRUPTS)
         self.targets = bytearray(b"\x01" * 32 + bytes(SPIS))
         self.running: list[tuple[int, int]] = []  # identifier and group priority, innermost last
@@ -96,6 +98,7 @@ class Interrupts:
             self.lines,
             self.active,
             self.edge,
+            self.group1,
             bytes(self.priorities),
             bytes(self.targets),
             tuple(self.running),
@@ -104,7 +107,7 @@ class Interrupts:
     def load(self, state: GicState) -> None:
         """Restore what `save` returned."""
         self.enabled, self.latched, self.lines = state.enabled, state.latched, state.lines
-        self.active, self.edge = state.active, state.edge
+        self.active, self.edge, self.group1 = state.active, state.edge, state.group1
         self.priorities, self.targets = bytearray(state.priorities), bytearray(state.targets)
         self.running = list(state.running)
 
@@ -119,9 +122,14 @@ class Interrupts:
         """Software makes the interrupts of a set pending, or takes that back."""
         self.latched = self.latched | numbers if pending else self.latched & ~numbers
 
+    def group_of(self, number: int) -> int:
+        """The group of an interrupt: 0 or 1."""
+        return self.group1 >> number & 1
+
     def best(self) -> tuple[int, int] | None:
         """Priority and identifier of the most urgent forwarded interrupt for core 0, not looking at its masks."""
-        waiting = self.pending & self.enabled & ~self.active if self.forwarding else 0
+        waiting = self.pending & self.enabled & ~self.active
+        waiting &= (self.group1 if self.forwarded & 2 else 0) | (~self.group1 if self.forwarded & 1 else 0)
         found: tuple[int, int] | None = None
         while waiting:
             number = (waiting & -waiting).bit_length() - 1
@@ -152,6 +160,7 @@ class GicDistributor(RegisterBlock):
         kind, index = _BANKS.get(register.name, ("", -1))
         shared = self._shared
         sets = {
+            "GICD_IGROUPR": shared.group1,
             "GICD_ISENABLER": shared.enabled,
             "GICD_ICENABLER": shared.enabled,
             "GICD_ISPENDR": shared.pending,
@@ -183,6 +192,9 @@ class GicDistributor(RegisterBlock):
             self._shared.latch(numbers, kind == "GICD_SPENDSGIR")
         elif register.name == "GICD_SGIR":
             self._send_sgi(written)
+        elif kind == "GICD_IGROUPR":
+            lanes_at = lanes << (32 * index)
+            self._shared.group1 = (self._shared.group1 & ~lanes_at) | (written << (32 * index))
         elif index >= 0:
             self._write_set(kind, written << (32 * index))
         else:
@@ -191,7 +203,7 @@ class GicDistributor(RegisterBlock):
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
         """Any write may change what is delivered."""
-        self._shared.forwarding = bool(self.value("GICD_CTLR") & 1)
+        self._shared.forwarded = self.value("GICD_CTLR")
         self._changed()
 
     def save_extra(self) -> GicState:
@@ -203,7 +215,7 @@ class GicDistributor(RegisterBlock):
         if not isinstance(extra, GicState):
             raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         self._shared.load(extra)
-        self._shared.forwarding = bool(self.value("GICD_CTLR") & 1)
+        self._shared.forwarded = self.value("GICD_CTLR")
         self._changed()
 
     def _write_set(self, kind: str, numbers: int) -> None:

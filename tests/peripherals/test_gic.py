@@ -7,7 +7,7 @@ import pytest
 from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import EventLog
-from cosim.peripherals.gic import SPURIOUS, Gic
+from cosim.peripherals.gic import OTHER_GROUP, SPURIOUS, Gic, Signal
 
 A7, DEBUG = Initiator.A7_NS, Initiator.DEBUG
 CTLR, TYPER, ISENABLER, ICENABLER, ISPENDR, ICPENDR, ISACTIVER, ICACTIVER = (
@@ -23,14 +23,22 @@ CTLR, TYPER, ISENABLER, ICENABLER, ISPENDR, ICPENDR, ISACTIVER, ICACTIVER = (
 IPRIORITYR, ITARGETSR, ICFGR, SGIR, CPENDSGIR, SPENDSGIR = 0x400, 0x800, 0xC00, 0xF00, 0xF10, 0xF20
 GICC = 0x1000
 C_CTLR, PMR, BPR, IAR, EOIR, RPR, HPPIR, DIR = (GICC + n for n in (0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x1000))
+ABPR, AIAR, AEOIR, AHPPIR = (GICC + n for n in (0x1C, 0x20, 0x24, 0x28))
+IGROUPR = 0x080
+GRP0, GRP1, ACKCTL, FIQEN, CBPR = 1, 2, 4, 8, 16
 UART4 = 52
 INTID = 32 + UART4
 
 
 class Rig:
     def __init__(self) -> None:
-        self.output: list[bool] = []
-        self.gic = Gic(0xA0021000, EventLog(), "gic", self.output.append)
+        self.output: list[Signal] = []
+        self.gic = Gic(0xA0021000, EventLog())
+        self.gic.connect(self.output.append)
+
+    @property
+    def asserted(self) -> bool:
+        return self.gic.signal is not Signal.NONE
 
     def write(self, offset: int, value: int, size: int = 4) -> None:
         self.gic.write(offset, size, value, A7)
@@ -77,6 +85,8 @@ def on(rig: Rig) -> Rig:
         (C_CTLR, 0),
         (PMR, 0),
         (BPR, 2),
+        (ABPR, 3),
+        (AIAR, SPURIOUS),
         (IAR, SPURIOUS),
         (RPR, 0xFF),
         (HPPIR, SPURIOUS),
@@ -90,22 +100,22 @@ def test_registers_have_their_reset_values(rig: Rig, offset: int, value: int) ->
 def test_a_level_interrupt_is_signalled_acknowledged_and_ended(on: Rig) -> None:
     on.enable(INTID)
     on.gic.set_line(UART4, True)
-    assert on.gic.irq_pending
+    assert on.asserted
     assert on.read(IAR) == INTID
-    assert not on.gic.irq_pending
+    assert not on.asserted
     assert on.read(RPR) == 0xA0
     on.gic.set_line(UART4, False)
     on.write(EOIR, INTID)
     assert on.read(RPR) == 0xFF
     assert on.read(IAR) == SPURIOUS
-    assert on.output == [True, False]
+    assert on.output == [Signal.IRQ, Signal.NONE]
 
 
 def test_a_level_interrupt_that_stays_high_comes_again_after_its_end(on: Rig) -> None:
     on.enable(INTID)
     on.gic.set_line(UART4, True)
     on.write(EOIR, on.read(IAR))
-    assert on.gic.irq_pending
+    assert on.asserted
 
 
 def test_a_level_interrupt_that_falls_before_it_is_acknowledged_is_gone(on: Rig) -> None:
@@ -137,7 +147,7 @@ def test_every_stage_can_hold_an_interrupt_back(on: Rig, missing: str) -> None:
         "mask": (PMR, 0xA0),
     }
     on.write(*stage[missing])
-    assert not on.gic.irq_pending
+    assert not on.asserted
     assert on.read(IAR) == SPURIOUS
 
 
@@ -159,7 +169,7 @@ def test_only_a_more_urgent_interrupt_preempts(on: Rig) -> None:
     on.write(ISPENDR + 4, 1 << 8)
     assert on.read(IAR) == 40
     on.write(ISPENDR + 4, 1 << 9)
-    assert not on.gic.irq_pending
+    assert not on.asserted
     assert on.read(HPPIR) == 41
     on.write(ISPENDR + 4, 1 << 10)
     assert on.read(IAR) == 42
@@ -177,7 +187,7 @@ def test_the_binary_point_groups_priorities(on: Rig) -> None:
     on.write(ISPENDR + 4, 1 << 8)
     assert on.read(IAR) == 40
     on.write(ISPENDR + 4, 1 << 9)
-    assert not on.gic.irq_pending
+    assert not on.asserted
 
 
 def test_the_binary_point_has_a_smallest_value(on: Rig) -> None:
@@ -208,16 +218,16 @@ def test_software_can_take_back_a_pending_interrupt(on: Rig) -> None:
     on.write(ISPENDR + 4, 1 << 8)
     on.write(ICPENDR + 4, 1 << 8)
     assert on.read(ISPENDR + 4) == 0
-    assert not on.gic.irq_pending
+    assert not on.asserted
 
 
 def test_active_bits_can_be_set_and_cleared(on: Rig) -> None:
     on.enable(40)
     on.write(ISACTIVER + 4, 1 << 8)
     on.write(ISPENDR + 4, 1 << 8)
-    assert not on.gic.irq_pending  # an active interrupt is not signalled again
+    assert not on.asserted  # an active interrupt is not signalled again
     on.write(ICACTIVER + 4, 1 << 8)
-    assert on.gic.irq_pending
+    assert on.asserted
 
 
 @pytest.mark.parametrize(
@@ -225,22 +235,22 @@ def test_active_bits_can_be_set_and_cleared(on: Rig) -> None:
 )
 def test_sgis_reach_the_listed_core_or_oneself(on: Rig, request_word: int, delivered: bool) -> None:
     on.write(SGIR, request_word | 5)
-    assert on.gic.irq_pending is delivered
+    assert on.asserted is delivered
     assert on.read(IAR) == (5 if delivered else SPURIOUS)
 
 
 def test_sgi_pending_registers_set_clear_and_read(on: Rig) -> None:
     on.write(SPENDSGIR + 4, 0x0100)
     assert on.read(CPENDSGIR + 4) == 0x0100
-    assert on.gic.irq_pending
+    assert on.asserted
     on.write(CPENDSGIR + 5, 1, size=1)
     assert on.read(SPENDSGIR + 4) == 0
-    assert not on.gic.irq_pending
+    assert not on.asserted
 
 
 def test_the_pending_bank_cannot_touch_sgis(on: Rig) -> None:
     on.write(ISPENDR, 0xFFFF)
-    assert not on.gic.irq_pending
+    assert not on.asserted
 
 
 def test_private_interrupts_need_no_target(on: Rig) -> None:
@@ -271,11 +281,112 @@ def test_ending_a_spurious_or_foreign_interrupt_changes_nothing(on: Rig) -> None
     assert on.read(RPR) == 0xA0
 
 
+def both_groups(rig: Rig, control: int) -> None:
+    """Interrupt 40 in group 0 and 41, less urgent, in group 1; both enabled, none pending."""
+    rig.write(CTLR, GRP0 | GRP1)
+    rig.write(C_CTLR, GRP0 | GRP1 | control)
+    rig.write(PMR, 0xF8)
+    rig.enable(40, 0x40)
+    rig.enable(41, 0x80)
+    rig.write(IGROUPR + 4, 1 << 9)
+
+
+def pend(rig: Rig, number: int) -> None:
+    rig.write(ISPENDR + 4 * (number // 32), 1 << number % 32)
+
+
+@pytest.mark.parametrize(
+    ("control", "number", "signal"),
+    [(0, 40, Signal.IRQ), (FIQEN, 40, Signal.FIQ), (FIQEN, 41, Signal.IRQ)],
+    ids=["group 0 as irq", "group 0 as fiq", "group 1 is never fiq"],
+)
+def test_fiqen_makes_fiqs_of_group_0_alone(rig: Rig, control: int, number: int, signal: Signal) -> None:
+    both_groups(rig, control)
+    pend(rig, number)
+    assert rig.gic.signal is signal
+
+
+def test_only_the_most_urgent_interrupt_decides_between_irq_and_fiq(rig: Rig) -> None:
+    both_groups(rig, FIQEN)
+    pend(rig, 41)
+    pend(rig, 40)
+    assert rig.output == [Signal.IRQ, Signal.FIQ]
+    rig.write(EOIR, rig.read(IAR))
+    assert rig.gic.signal is Signal.IRQ
+
+
+@pytest.mark.parametrize("place", [CTLR, C_CTLR], ids=["distributor", "interface"])
+def test_a_disabled_group_is_not_signalled(rig: Rig, place: int) -> None:
+    both_groups(rig, 0)
+    rig.write(place, GRP0)
+    pend(rig, 41)
+    assert not rig.asserted
+    rig.write(place, GRP1)
+    assert rig.asserted
+
+
+def test_group_1_is_acknowledged_by_the_alias_or_with_ackctl(rig: Rig) -> None:
+    both_groups(rig, 0)
+    pend(rig, 41)
+    assert (rig.read(IAR), rig.read(HPPIR), rig.read(AHPPIR)) == (OTHER_GROUP, OTHER_GROUP, 41)
+    assert rig.read(AIAR) == 41
+    rig.write(AEOIR, 41)
+    assert rig.read(RPR) == 0xFF
+    rig.write(C_CTLR, GRP0 | GRP1 | ACKCTL)
+    pend(rig, 41)
+    assert rig.read(IAR) == 41
+
+
+def test_the_alias_does_not_show_group_0(rig: Rig) -> None:
+    both_groups(rig, 0)
+    pend(rig, 40)
+    assert (rig.read(AIAR), rig.read(AHPPIR)) == (SPURIOUS, SPURIOUS)
+    assert rig.read(IAR) == 40
+
+
+@pytest.mark.parametrize(("control", "preempts"), [(0, False), (CBPR, True)])
+def test_group_1_has_a_binary_point_of_its_own_unless_cbpr_is_set(rig: Rig, control: int, preempts: bool) -> None:
+    both_groups(rig, control)
+    rig.write(IGROUPR + 4, 3 << 8)
+    rig.write(ABPR, 7)  # only bit 7 decides
+    rig.enable(40, 0x00)
+    rig.enable(41, 0x40)
+    pend(rig, 41)
+    assert rig.read(AIAR) == 41
+    pend(rig, 40)
+    assert rig.asserted is preempts
+
+
+def test_groups_survive_a_snapshot_and_not_a_reset(rig: Rig) -> None:
+    both_groups(rig, FIQEN)
+    pend(rig, 41)
+    saved = rig.gic.save()
+    rig.gic.reset()
+    assert rig.read(IGROUPR + 4) == 0
+    assert not rig.gic.armed
+    rig.gic.load(saved)
+    assert rig.read(IGROUPR + 4) == 1 << 9
+    assert rig.gic.armed
+    assert rig.read(AIAR) == 41
+
+
+@pytest.mark.parametrize(
+    ("distributor", "interface", "armed"),
+    [(0, 3, False), (3, 0, False), (1, 2, False), (1, 1, True), (2, 2, True)],
+)
+def test_the_gic_is_armed_when_one_group_is_enabled_in_both_halves(
+    rig: Rig, distributor: int, interface: int, armed: bool
+) -> None:
+    rig.write(CTLR, distributor)
+    rig.write(C_CTLR, interface)
+    assert rig.gic.armed is armed
+
+
 def test_the_debugger_does_not_acknowledge(on: Rig) -> None:
     on.enable(INTID)
     on.gic.set_line(UART4, True)
     assert on.gic.read(IAR, 4, DEBUG) == INTID
-    assert on.gic.irq_pending
+    assert on.asserted
     assert on.read(IAR) == INTID
 
 
@@ -283,10 +394,10 @@ def test_reset_keeps_the_wires_and_forgets_the_rest(on: Rig) -> None:
     on.enable(INTID)
     on.gic.set_line(UART4, True)
     on.gic.reset()
-    assert not on.gic.irq_pending
+    assert not on.asserted
     on.switch_on()
     on.enable(INTID)
-    assert on.gic.irq_pending
+    assert on.asserted
 
 
 def test_a_snapshot_restores_what_is_active_and_pending(on: Rig) -> None:
@@ -298,7 +409,7 @@ def test_a_snapshot_restores_what_is_active_and_pending(on: Rig) -> None:
     saved = on.gic.save()
     on.gic.reset()
     on.gic.load(saved)
-    assert on.gic.irq_pending
+    assert on.asserted
     assert on.read(IAR) == 41
     on.write(EOIR, 41)
     assert on.read(RPR) == 0xA0
