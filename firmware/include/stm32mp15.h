@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define REG32(address) (*(volatile uint32_t *)(uintptr_t)(address))
+#define REG8(address) (*(volatile uint8_t *)(uintptr_t)(address))
 
 /* USART/UART, the layout shared by all instances. */
 #define USART3_BASE 0x4000f000u
@@ -32,12 +33,21 @@
 #define COPRO_STATE_CRASH 5u
 
 /* Cortex-M4 system control space. */
+#define NVIC_ISER 0xe000e100u
+#define NVIC_ISPR 0xe000e200u
+#define NVIC_IPR 0xe000e400u
+#define NVIC_STIR 0xe000ef00u
 #define SCB_CPUID 0xe000ed00u
+#define SCB_ICSR 0xe000ed04u
+#define SCB_VTOR 0xe000ed08u
+#define SCB_SHPR2 0xe000ed1cu
+#define SCB_SHPR3 0xe000ed20u
 #define SCB_SHCSR 0xe000ed24u
 #define SCB_CFSR 0xe000ed28u
 #define SCB_HFSR 0xe000ed2cu
 #define SCB_MMFAR 0xe000ed34u
 #define SCB_BFAR 0xe000ed38u
+#define SCB_ICSR_PENDSVSET (1u << 28)
 #define SCB_SHCSR_MEMFAULTENA (1u << 16)
 #define SCB_SHCSR_BUSFAULTENA (1u << 17)
 #define SCB_SHCSR_USGFAULTENA (1u << 18)

@@ -9,28 +9,12 @@
 #include "kernel.h"
 
 #include "stm32mp15.h"
+#include "vectors.h"
 
 #define SYST_CSR 0xe000e010u
 #define SYST_RVR 0xe000e014u
 #define SYST_CVR 0xe000e018u
 #define SYST_ENABLE_TICKINT_CORE 7u
-#define NVIC_ISER 0xe000e100u
-#define NVIC_ISPR 0xe000e200u
-#define NVIC_IPR 0xe000e400u
-#define SCB_ICSR 0xe000ed04u
-#define SCB_ICSR_PENDSVSET (1u << 28)
-#define SCB_VTOR 0xe000ed08u
-#define SCB_SHPR2 0xe000ed1cu
-#define SCB_SHPR3 0xe000ed20u
-#define NVIC_STIR 0xe000ef00u
-
-#define REG8(address) (*(volatile uint8_t *)(uintptr_t)(address))
-
-#define VECTORS 166u
-#define VECTOR_SVCALL 11u
-#define VECTOR_PENDSV 14u
-#define VECTOR_SYSTICK 15u
-#define VECTOR_IRQ0 16u
 
 #define PRIORITY_HIGH 0x20u
 #define PRIORITY_TICK 0x40u
@@ -52,12 +36,10 @@ volatile uint32_t kernel_svc_sum;
 volatile char kernel_order[KERNEL_ORDER_SIZE];
 
 static uint32_t order_used;
-static uint32_t vectors[256] __attribute__((aligned(1024)));
 static uint32_t stacks[2][STACK_WORDS] __attribute__((aligned(8)));
 static uint32_t *saved[2];
 static uint32_t current;
 
-extern const uint32_t cosim_vectors[VECTORS];
 void kernel_pendsv(void);
 void kernel_svcall(void);
 uint32_t *kernel_next(uint32_t *stack);
@@ -111,27 +93,17 @@ static void tail(void)
     note('T');
 }
 
-static void handle(uint32_t irq, void (*handler)(void), uint8_t priority)
-{
-    vectors[VECTOR_IRQ0 + irq] = (uint32_t)(uintptr_t)handler;
-    REG8(NVIC_IPR + irq) = priority;
-    REG32(NVIC_ISER + 4u * (irq / 32u)) = 1u << irq % 32u;
-}
-
 static void set_up_interrupts(void)
 {
-    for (uint32_t i = 0; i < VECTORS; i++)
-        vectors[i] = cosim_vectors[i];
-    vectors[VECTOR_SVCALL] = (uint32_t)(uintptr_t)kernel_svcall;
-    vectors[VECTOR_PENDSV] = (uint32_t)(uintptr_t)kernel_pendsv;
-    vectors[VECTOR_SYSTICK] = (uint32_t)(uintptr_t)tick;
+    vectors_init();
+    vectors_set(VECTOR_SVCALL, kernel_svcall);
+    vectors_set(VECTOR_PENDSV, kernel_pendsv);
+    vectors_set(VECTOR_SYSTICK, tick);
     REG32(SCB_SHPR2) = PRIORITY_SVC << 24;
     REG32(SCB_SHPR3) = PRIORITY_TICK << 24 | PRIORITY_SWITCH << 16;
-    handle(KERNEL_LOW_IRQ, low, PRIORITY_LOW);
-    handle(KERNEL_TAIL_IRQ, tail, PRIORITY_LOW);
-    handle(KERNEL_HIGH_IRQ, high, PRIORITY_HIGH);
-    REG32(SCB_VTOR) = (uint32_t)(uintptr_t)vectors;
-    __asm volatile("dsb\n\tisb" ::: "memory");
+    vectors_enable_irq(KERNEL_LOW_IRQ, low, PRIORITY_LOW);
+    vectors_enable_irq(KERNEL_TAIL_IRQ, tail, PRIORITY_LOW);
+    vectors_enable_irq(KERNEL_HIGH_IRQ, high, PRIORITY_HIGH);
 }
 
 static uint32_t *prepare(uint32_t task, void (*entry)(void), uint32_t npriv)

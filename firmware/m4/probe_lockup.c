@@ -7,7 +7,6 @@
 #include "report.h"
 #include "stm32mp15.h"
 
-#define SCB_VTOR 0xe000ed08u
 #define SCB_AIRCR 0xe000ed0cu
 #define AIRCR_SYSRESETREQ 0x05fa0004u
 #define DENIED 0x2ffc0000u
