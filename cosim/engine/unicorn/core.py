@@ -8,8 +8,8 @@ discards the write. Translations of code that was written behind a core's back a
 executing the old bytes).
 
 In that hook an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though, and does
-not leave it at a store: then the core is *frozen*, which is to say that nothing the rest of the block does has an
-effect.
+not leave it at a store or before a trapped instruction: then the core is *frozen*, which is to say that nothing the
+rest of the block does has an effect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from unicorn import (
     UC_HOOK_INSN_INVALID,
@@ -34,11 +34,13 @@ from unicorn import (
     UC_PROT_READ,
     Uc,
 )
+from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
 from cosim.access import AccessKind, Initiator, Rights
 from cosim.bus import Outcome, View, Window
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, time_of
+from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
 from cosim.events import CoreStopped, ForeignWrite
 from cosim.memory import MemoryBank
@@ -83,6 +85,10 @@ class Core(ABC):
     view: View = "a7"
     #: Base and size of a range that only this core sees and serves itself.
     private_range: tuple[int, int] | None = None
+    #: What `take_trap` serves; the subclass switches them on in `lane.traps_on`.
+    traps: ClassVar[tuple[Trap, ...]] = ()
+    #: The register that holds ITSTATE and the T bit, and where the latter is.
+    status_register, thumb_bit = UC_ARM_REG_CPSR, 5
 
     def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
         self.machine = machine
@@ -104,6 +110,7 @@ class Core(ABC):
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
         self._pieces: list[_Piece] = []
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
+        loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
         uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
         uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
         uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
@@ -148,6 +155,29 @@ class Core(ABC):
         """The core executed WFI. Nothing wakes it yet: interrupts are not delivered."""
         self.set_state(CoreState.SLEEPING)
         self.machine.log.emit(CoreStopped(self.name, "wfi"))
+
+    # -- trapped instructions --------------------------------------------------------------------------------------
+
+    def take_trap(self, number: int) -> None:
+        """Serve trap `number` of `traps`. The PC stands before the instruction, or behind it for an `after` trap.
+
+        Before it: `skip_trapped` when its work is done, `pass_trapped` to have it executed, or raise an exception.
+        """
+        raise EngineError(f"core {self.name} has no trap {number}", core=self.name)
+
+    def skip_trapped(self, size: int) -> None:
+        """The instruction of `size` bytes that trapped was done for the core: it retired."""
+        lane = self.lane
+        if lane.it_left:
+            lane.it_left, lane.it_pc, lane.it_state = lane.it_left - 1, lane.it_pc + size, next_it_state(lane.it_state)
+            self._write_it_state()
+        thumb = self.uc.reg_read(self.status_register) >> self.thumb_bit & 1
+        self.uc.reg_write(UC_ARM_REG_PC, self.pc + size | thumb)
+        lane.retired += 1
+
+    def pass_trapped(self) -> None:
+        """Execute the instruction that trapped, the next time that the core runs."""
+        self.lane.pass_at = self.pc | 1
 
     # -- exceptions, which differ by architecture -------------------------------------------------------------------
 
@@ -249,6 +279,9 @@ class Core(ABC):
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
+    def _on_trap_in_block(self) -> None:
+        self._freeze()
+
     def drop_unfinished(self) -> None:
         """Forget the instruction at work, which faulted; when the PC already left it, it had retired."""
         if self.lane.busy and self.pc != self.lane.pc:
@@ -282,7 +315,7 @@ class Core(ABC):
         return True
 
     def _given_up(self) -> bool:
-        return self.fault is not None or self.waiting or self.failure is not None
+        return self.fault is not None or self.waiting or self.failure is not None or self._frozen is not None
 
     def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
         """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
@@ -341,6 +374,14 @@ class Core(ABC):
         self.uc.context_restore(context)
         for field, value in zip(_COUNTED, counted, strict=True):
             setattr(self.lane, field, value)
+        if self.lane.trap:  # Unicorn has not stored how far the block got
+            self._write_it_state()
+
+    def _write_it_state(self) -> None:
+        """ITSTATE as the loop has followed it, into the core's status register."""
+        state = self.lane.it_state if self.lane.it_left else 0
+        status = self.uc.reg_read(self.status_register) & ~_IT_BITS
+        self.uc.reg_write(self.status_register, status | (state & 3) << 25 | (state >> 2) << 10)
 
     def _protect_all(self, *, frozen: bool) -> None:
         for piece in self._pieces:
@@ -352,11 +393,14 @@ class Core(ABC):
         return self.machine.bus.transact(self.initiator, kind, address, size, value)
 
     def _on_interrupt(self, uc: Uc, number: int, _data: Any) -> None:
-        self.interrupt = number
+        if not self._given_up():
+            self.interrupt = number
         self.lane.attention = 1
         uc.emu_stop()
 
     def _on_invalid_instruction(self, uc: Uc, _data: Any) -> bool:
+        if self._given_up():
+            return False
         # Unicorn reports WFE here, with the PC behind it. No events are modelled, so it ends at once, as it always may.
         if bytes(uc.mem_read(self.lane.pc, 4)).startswith(WAIT_FOR_EVENT):
             return True
@@ -380,8 +424,9 @@ class Core(ABC):
         self.uc.ctl_flush_tb()
 
 
-_COUNTED = ("retired", "busy", "pc", "it_left", "it_pc")
-_SAVED = ("retired", "busy", "pc", "it_left", "it_pc", "origin_ps", "origin_retired")
+_IT_BITS = 0x0600FC00
+_COUNTED = ("retired", "busy", "pc", "it_left", "it_pc", "it_state")
+_SAVED = (*_COUNTED, "pass_at", "origin_ps", "origin_retired")
 
 
 def _register_number(name: str) -> int | None:

@@ -89,6 +89,7 @@ class CortexM4(Core):
     initiator = Initiator.M4
     view = "m4"
     private_range = (PPB_BASE, PPB_SIZE)
+    status_register, thumb_bit = UC_ARM_REG_EPSR, 24
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
         uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)

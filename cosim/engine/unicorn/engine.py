@@ -282,6 +282,8 @@ class UnicornEngine:
         elif invalid:
             core.drop_unfinished()
             core.take_undefined()
+        elif core.lane.trap:
+            core.take_trap(core.lane.trap - 1)
         elif error and core.state is CoreState.RUNNING:
             raise EngineError(
                 f"{core.name}: Unicorn stopped with error {error} at 0x{core.pc:08x}", core=core.name, pc=core.pc

@@ -12,9 +12,11 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 2
+#define LOOP_ABI 3
 #define MAX_RANGES 32
 #define MAX_LANES 8
+#define MAX_TRAPS 32
+#define NO_REGISTER 0xffu
 #define PICOSECONDS 1000000u
 #define UC_HOOK_CODE 4
 
@@ -22,13 +24,24 @@ struct range {
     uint64_t base, size, host;
 };
 
+struct trap {
+    uint32_t mask, value;
+    uint8_t size, after, arm, zero; /* zero: position of a register field, or NO_REGISTER */
+};
+
+typedef void (*block_fn)(void);
+
 /* Mirrored field by field in native.py. */
 struct lane {
     uint64_t retired, limit, origin_ps, origin_retired;
     uint64_t handle;
-    uint32_t busy, pc, it_left, it_pc, attention, runnable, mips;
+    uint32_t busy, pc, it_left, it_pc, it_state, attention, runnable, mips;
+    uint32_t traps_on, trap, pass_at;
     uint32_t ranges, last_range;
     struct range range[MAX_RANGES];
+    uint32_t filter[2][256]; /* Thumb, ARM */
+    struct trap traps[MAX_TRAPS];
+    block_fn in_block;
 };
 
 typedef int (*start_fn)(void *, uint64_t, uint64_t, uint64_t, size_t);
@@ -42,6 +55,7 @@ struct loop {
     reg_read_fn reg_read;
     hook_add_fn hook_add;
     int32_t reg_pc, reg_cpsr;
+    int32_t reg[16];
     uint32_t lanes;
     struct lane *lane[MAX_LANES];
 };
@@ -66,22 +80,70 @@ static uint32_t length(struct lane *lane, uint32_t address) {
     return halfword(lane, address) >> 11 >= 0x1d ? 4 : 2;
 }
 
+static void next_member(struct lane *lane) {
+    uint32_t state = lane->it_state;
+    lane->it_pc += length(lane, lane->it_pc);
+    lane->it_left--;
+    lane->it_state = state & 7 ? (state & 0xe0) | (state << 1 & 0x1f) : 0;
+}
+
 static void leave_it(struct lane *lane, uint32_t address) {
-    if (lane->busy && lane->pc == lane->it_pc) {
-        lane->it_pc += length(lane, lane->it_pc);
-        lane->it_left--;
-    }
+    if (lane->busy && lane->pc == lane->it_pc)
+        next_member(lane);
     while (lane->it_left && lane->it_pc != address) {
         lane->retired++;
-        lane->it_pc += length(lane, lane->it_pc);
-        lane->it_left--;
+        next_member(lane);
     }
 }
 
 struct hook_context {
     struct lane *lane;
-    stop_fn stop;
+    struct loop *loop;
 };
+
+static uint32_t register_value(struct loop *loop, void *uc, int32_t number) {
+    uint32_t value = 0;
+    loop->reg_read(uc, number, &value);
+    return value;
+}
+
+/* `candidates`: the traps that the first-level table lets through. */
+static void check_traps(struct hook_context *context, void *uc, uint32_t address, uint32_t size, uint32_t candidates) {
+    struct lane *lane = context->lane;
+    uint32_t opcode = halfword(lane, address), arm = 0;
+    if (lane->trap) /* the rest of an IT block that was given up */
+        return;
+    if (lane->pass_at == (address | 1)) {
+        lane->pass_at = 0;
+        return;
+    }
+    if (size == 4) {
+        uint32_t second = halfword(lane, address + 2);
+        arm = !(register_value(context->loop, uc, context->loop->reg_cpsr) >> 5 & 1);
+        opcode = arm ? second << 16 | opcode : opcode << 16 | second;
+    }
+    for (uint32_t i = 0; candidates >> i; i++) {
+        const struct trap *trap = &lane->traps[i];
+        if (!(candidates >> i & 1) || trap->size != size || trap->arm != arm || (opcode & trap->mask) != trap->value)
+            continue;
+        if (trap->zero != NO_REGISTER && register_value(context->loop, uc, context->loop->reg[opcode >> trap->zero & 15]))
+            continue;
+        lane->trap = i + 1;
+        lane->attention = 1;
+        if (trap->after) {
+            lane->limit = 0;
+        } else {
+            lane->busy = 0;
+            if (lane->it_left) {
+                lane->limit = 0;
+                lane->in_block();
+            } else {
+                context->loop->stop(uc);
+            }
+        }
+        return;
+    }
+}
 
 static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *user) {
     struct hook_context *context = user;
@@ -91,7 +153,7 @@ static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *us
     lane->retired += lane->busy;
     if (lane->retired >= lane->limit && !lane->it_left) {
         lane->busy = 0;
-        context->stop(uc);
+        context->loop->stop(uc);
         return;
     }
     lane->busy = 1;
@@ -101,14 +163,22 @@ static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *us
         if ((opcode & 0xff00) == 0xbf00 && (opcode & 0xf)) {
             lane->it_left = 4 - (uint32_t)__builtin_ctz(opcode & 0xf);
             lane->it_pc = (uint32_t)address + 2;
+            lane->it_state = opcode & 0xff;
         }
+    }
+    if (lane->traps_on) {
+        uint32_t candidates = lane->filter[0][halfword(lane, (uint32_t)address) >> 8];
+        if (size == 4)
+            candidates |= lane->filter[1][halfword(lane, (uint32_t)address + 2) >> 4 & 0xff];
+        if (candidates &= lane->traps_on)
+            check_traps(context, uc, (uint32_t)address, size, candidates);
     }
 }
 
 static int start(struct loop *loop, struct lane *lane) {
     void *uc = (void *)(uintptr_t)lane->handle;
     uint32_t begin = 0, cpsr = 0;
-    lane->attention = 0;
+    lane->attention = lane->trap = 0;
     loop->reg_read(uc, loop->reg_pc, &begin);
     loop->reg_read(uc, loop->reg_cpsr, &cpsr);
     begin |= cpsr >> 5 & 1;
@@ -131,7 +201,7 @@ EXPORT int cosim_lane_init(struct loop *loop, struct lane *lane, struct hook_con
     if (loop->lanes == MAX_LANES)
         return -1;
     context->lane = lane;
-    context->stop = loop->stop;
+    context->loop = loop;
     loop->lane[loop->lanes++] = lane;
     return loop->hook_add((void *)(uintptr_t)lane->handle, &hook, UC_HOOK_CODE, (void *)about_to_execute, context, 1, 0);
 }

@@ -8,22 +8,28 @@ A7.3.3).
 - `retired` counts completed instructions. An instruction is `busy` between its announcement and its completion.
 - A lane stops before the first instruction, outside an IT block, with `retired >= limit`.
 - Inside an IT block nothing stops, because Unicorn executes such a block in one go.
+- An instruction that a trap matches (`traps.py`) stops the lane before or behind it. Inside an IT block, where that is
+  impossible, the owner of the lane is told, who keeps the state as it is there and puts it back after the block.
 - Turns: every core runs to the same horizon in virtual time, the first core first; then the horizon moves by a quantum.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from unicorn import UC_ERR_OK, UC_HOOK_CODE
-from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
+from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_R0, UC_ARM_REG_SP
 from unicorn.unicorn_py3.unicorn import uclib
+
+from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state
 
 PICOSECONDS = 1_000_000  # per instruction and MIPS
 NEVER = (1 << 64) - 1
+#: Unicorn's numbers of r0 to r15.
+CORE_REGISTERS = (*range(UC_ARM_REG_R0, UC_ARM_REG_R0 + 13), UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC)
 CODE_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
@@ -45,7 +51,11 @@ class Lane(Protocol):
     pc: int  # its address
     it_left: int  # instructions left in the IT block at work, before the one at work
     it_pc: int  # address of the first of them
+    it_state: int  # ITSTATE there, valid while it_left
     attention: int  # a hook wants the engine; set by the engine's callbacks, cleared by the loop at each start
+    traps_on: int  # bits of the traps that count now
+    trap: int  # 1 + number of the trap that stopped the lane; cleared by the loop at each start
+    pass_at: int  # address | 1 of a trapped instruction that is let through once
     runnable: int
     mips: int
     origin_ps: int  # time = origin_ps + (retired - origin_retired) * 1e6 / mips
@@ -67,6 +77,13 @@ class Loop(Protocol):
 
     def set_code(self, lane: Lane, ranges: Sequence[CodeRange]) -> None:
         """Tell where the instructions of a lane can be read (needed to measure IT blocks)."""
+        ...
+
+    def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
+        """Set the table of a lane's traps, none of them on; at most `MAX_TRAPS`.
+
+        `in_block` is called when one matches before an instruction inside an IT block, and must not raise.
+        """
         ...
 
     def run(self, lane: Lane) -> int:
@@ -106,27 +123,38 @@ class PythonLane:
 
     __slots__ = (
         "_code",
+        "_filters",
         "_hook",
         "_host",
+        "_in_block",
+        "_traps",
         "_uc",
         "attention",
         "busy",
         "it_left",
         "it_pc",
+        "it_state",
         "limit",
         "mips",
         "origin_ps",
         "origin_retired",
+        "pass_at",
         "pc",
         "retired",
         "runnable",
+        "trap",
+        "traps_on",
     )
 
     def __init__(self, handle: int) -> None:
         self._uc = ctypes.c_void_p(handle)
         self.retired = self.limit = self.busy = self.pc = self.it_left = self.it_pc = self.attention = 0
-        self.runnable = self.origin_ps = self.origin_retired = 0
+        self.runnable = self.origin_ps = self.origin_retired = self.it_state = 0
+        self.traps_on = self.trap = self.pass_at = 0
         self.mips = 1
+        self._traps: Sequence[Trap] = ()
+        self._filters = filters(())
+        self._in_block: Callable[[], None] = lambda: None
         self._code: list[tuple[int, int, Any]] = []
         self._host: tuple[int, int, Any] = (0, 0, None)
         self._hook = CODE_HOOK(self._make_hook())  # kept alive as long as the lane
@@ -140,6 +168,10 @@ class PythonLane:
         """Remember where instructions lie, as arrays of halfwords."""
         self._code = [(r.base, r.base + r.size, (ctypes.c_uint16 * (r.size // 2)).from_address(r.host)) for r in ranges]
         self._host = (0, 0, None)
+
+    def set_traps(self, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
+        """See `Loop.set_traps`."""
+        self._traps, self._filters, self._in_block, self.traps_on = traps, filters(traps), in_block, 0
 
     def _halfword(self, address: int) -> int:
         base, end, cells = self._host
@@ -157,15 +189,60 @@ class PythonLane:
         """Bytes of the Thumb instruction at `address` (ARMv7-M manual, A5.1)."""
         return 4 if self._halfword(address) >> 11 in (0b11101, 0b11110, 0b11111) else 2
 
+    def _next_member(self) -> None:
+        self.it_pc += self._length(self.it_pc)
+        self.it_left -= 1
+        self.it_state = next_it_state(self.it_state)
+
     def _leave_it(self, address: int) -> None:
         """Account for the members of the IT block that lie before `address`; the skipped ones retire here."""
         if self.busy and self.pc == self.it_pc:
-            self.it_pc += self._length(self.it_pc)
-            self.it_left -= 1
+            self._next_member()
         while self.it_left and self.it_pc != address:
             self.retired += 1
-            self.it_pc += self._length(self.it_pc)
-            self.it_left -= 1
+            self._next_member()
+
+    def _register(self, number: int) -> int:
+        word = ctypes.c_uint32()
+        uclib.uc_reg_read(self._uc, number, ctypes.byref(word))
+        return word.value
+
+    def _check_traps(self, address: int, size: int) -> None:
+        """Stop before or behind the instruction at `address` if a trap that is on matches it."""
+        first = self._halfword(address)
+        second = self._halfword(address + 2) if size == 4 else 0
+        candidates = self._filters[THUMB][first >> 8]
+        if size == 4:
+            candidates |= self._filters[ARM][second >> 4 & 0xFF]
+        candidates &= self.traps_on
+        if not candidates or self.trap:  # with a trap: the rest of an IT block that was given up
+            return
+        if self.pass_at == address | 1:
+            self.pass_at = 0
+            return
+        arm = size == 4 and not self._register(UC_ARM_REG_CPSR) >> 5 & 1
+        opcode = first if size == 2 else second << 16 | first if arm else first << 16 | second
+        for number, trap in enumerate(self._traps):
+            if candidates >> number & 1 and self._matches(trap, opcode, size, arm=arm):
+                self._spring(number, trap)
+                return
+
+    def _matches(self, trap: Trap, opcode: int, size: int, *, arm: bool) -> bool:
+        if trap.size != size or trap.arm != arm or opcode & trap.mask != trap.value:
+            return False
+        return trap.when_zero is None or not self._register(CORE_REGISTERS[opcode >> trap.when_zero & 15])
+
+    def _spring(self, number: int, trap: Trap) -> None:
+        self.trap, self.attention = number + 1, 1
+        if trap.after:
+            self.limit = 0
+            return
+        self.busy = 0
+        if self.it_left:
+            self.limit = 0
+            self._in_block()
+        else:
+            uclib.uc_emu_stop(self._uc)
 
     def _make_hook(self) -> Any:
         stop, handle = uclib.uc_emu_stop, self._uc
@@ -184,18 +261,16 @@ class PythonLane:
                 base, end, cells = self._host
                 opcode = cells[(address - base) >> 1] if base <= address < end else self._halfword(address)
                 if opcode & 0xFF00 == 0xBF00 and opcode & 0xF:
-                    self.it_left, self.it_pc = it_length(opcode), address + 2
+                    self.it_left, self.it_pc, self.it_state = it_length(opcode), address + 2, opcode & 0xFF
+            if self.traps_on:
+                self._check_traps(address, size)
 
         return about_to_execute
 
     def start(self) -> int:
         """Run from the core's PC until the limit, a hook or an error ends it; returns Unicorn's error code."""
-        self.attention = 0
-        word = ctypes.c_uint32()
-        uclib.uc_reg_read(self._uc, UC_ARM_REG_PC, ctypes.byref(word))
-        begin = word.value
-        uclib.uc_reg_read(self._uc, UC_ARM_REG_CPSR, ctypes.byref(word))
-        begin |= word.value >> 5 & 1
+        self.attention = self.trap = 0
+        begin = self._register(UC_ARM_REG_PC) | self._register(UC_ARM_REG_CPSR) >> 5 & 1
         error: int = uclib.uc_emu_start(
             self._uc, ctypes.c_uint64(begin), ctypes.c_uint64(NEVER), ctypes.c_uint64(0), ctypes.c_size_t(0)
         )
@@ -225,6 +300,11 @@ class PythonLoop:
         """See `Loop.set_code`."""
         assert isinstance(lane, PythonLane)
         lane.set_code(ranges)
+
+    def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
+        """See `Loop.set_traps`."""
+        assert isinstance(lane, PythonLane)
+        lane.set_traps(traps, in_block)
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

@@ -5,22 +5,33 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.machinery
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
-from cosim.engine.unicorn.loop import CodeRange, Lane
+from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
+from cosim.engine.unicorn.traps import MAX_TRAPS, Trap, filters
 from cosim.errors import EngineError
 
-ABI = 2
+ABI = 3
 MAX_RANGES = 32
 MAX_LANES = 8
+_NO_REGISTER = 0xFF
+_IN_BLOCK = ctypes.CFUNCTYPE(None)
 
 
 class _Range(ctypes.Structure):
     _fields_ = (("base", ctypes.c_uint64), ("size", ctypes.c_uint64), ("host", ctypes.c_uint64))
+
+
+class _Trap(ctypes.Structure):
+    _fields_ = (
+        ("mask", ctypes.c_uint32),
+        ("value", ctypes.c_uint32),
+        *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero")),
+    )
 
 
 class NativeLane(ctypes.Structure):
@@ -32,7 +43,11 @@ class NativeLane(ctypes.Structure):
     pc: int
     it_left: int
     it_pc: int
+    it_state: int
     attention: int
+    traps_on: int
+    trap: int
+    pass_at: int
     runnable: int
     mips: int
     origin_ps: int
@@ -41,10 +56,12 @@ class NativeLane(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint64) for name in ("retired", "limit", "origin_ps", "origin_retired", "handle")),
-        *((name, ctypes.c_uint32) for name in ("busy", "pc", "it_left", "it_pc", "attention", "runnable", "mips")),
-        ("ranges", ctypes.c_uint32),
-        ("last_range", ctypes.c_uint32),
+        *((name, ctypes.c_uint32) for name in ("busy", "pc", "it_left", "it_pc", "it_state", "attention", "runnable")),
+        *((name, ctypes.c_uint32) for name in ("mips", "traps_on", "trap", "pass_at", "ranges", "last_range")),
         ("range", _Range * MAX_RANGES),
+        ("filter", ctypes.c_uint32 * 256 * 2),
+        ("traps", _Trap * MAX_TRAPS),
+        ("in_block", _IN_BLOCK),
     )
 
     def settle(self, pc: int) -> None:
@@ -53,7 +70,7 @@ class NativeLane(ctypes.Structure):
 
 
 class _Context(ctypes.Structure):
-    _fields_ = (("lane", ctypes.c_void_p), ("stop", ctypes.c_void_p))
+    _fields_ = (("lane", ctypes.c_void_p), ("loop", ctypes.c_void_p))
 
 
 class _Loop(ctypes.Structure):
@@ -61,6 +78,7 @@ class _Loop(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("start", "stop", "reg_read", "hook_add")),
         ("reg_pc", ctypes.c_int32),
         ("reg_cpsr", ctypes.c_int32),
+        ("reg", ctypes.c_int32 * 16),
         ("lanes", ctypes.c_uint32),
         ("lane", ctypes.c_void_p * MAX_LANES),
     )
@@ -120,6 +138,7 @@ class NativeLoop:
             ),
             reg_pc=UC_ARM_REG_PC,
             reg_cpsr=UC_ARM_REG_CPSR,
+            reg=(ctypes.c_int32 * 16)(*CORE_REGISTERS),
         )
 
     def add(self, handle: int) -> NativeLane:
@@ -139,6 +158,18 @@ class NativeLoop:
         for index, r in enumerate(ranges):
             lane.range[index] = _Range(r.base, r.size, r.host)
         lane.ranges, lane.last_range = len(ranges), 0
+
+    def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
+        """See `Loop.set_traps`."""
+        assert isinstance(lane, NativeLane)
+        if len(traps) > MAX_TRAPS:
+            raise EngineError(f"{len(traps)} traps, at most {MAX_TRAPS}", engine="unicorn")
+        for table, values in zip(lane.filter, filters(traps), strict=True):
+            table[:] = values
+        for index, trap in enumerate(traps):
+            zero = _NO_REGISTER if trap.when_zero is None else trap.when_zero
+            lane.traps[index] = _Trap(trap.mask, trap.value, trap.size, trap.after, trap.arm, zero)
+        lane.traps_on, lane.in_block = 0, _IN_BLOCK(in_block)
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""
