@@ -102,7 +102,7 @@ def test_trap_that_is_off_does_not_stop_the_lane(loop: Loop) -> None:
     assert bench.run(5) == (10, 0, 5)
 
 
-@pytest.mark.parametrize("other", [SEV, "72b6", "64b6"])
+@pytest.mark.parametrize("other", [SEV, "72b6"])
 def test_instruction_that_only_begins_alike_is_not_trapped(loop: Loop, other: str) -> None:
     bench = Bench(loop, NOP + other + NOP * 8, [CPSIE])
 
