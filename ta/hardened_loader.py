@@ -1,12 +1,14 @@
-"""LOAD_FW of the hardened profile: authenticate, plan, write, and decide a second time that the signature is right.
+"""LOAD_FW of the hardened profile: authenticate, plan, write, and look at everything a second time.
 
-Nothing is written before the whole plan stands, and the caller wipes everything when a later step fails. The upstream
-way is in `ta.authentication` (shared for the header) and `ta.segment_loader`.
+Nothing is written before the whole plan stands, and everything is wiped when a later step fails. The second look
+(`ta.second_look`, and another verification of the signature) shares no decision with the first. The upstream way is in
+`ta.authentication` (shared for the header) and `ta.segment_loader`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ta.authentication import (
@@ -19,6 +21,7 @@ from ta.authentication import (
     step,
     verify_signature,
 )
+from ta.errors import CosimError
 from ta.events import ImageAuthenticated, ResourceTableLocated, SegmentLoaded, SegmentRefused
 from ta.heap import TaHeap
 from ta.image_format import HASH_RECORD_SIZE, HEADER_SIZE
@@ -26,10 +29,11 @@ from ta.image_plan import Placement, PlannedTable, check_table, plan_segments, p
 from ta.ports import Sink
 from ta.profile import PlatformTlvs
 from ta.remoteproc_pta import RemoteprocPta
-from ta.results import RefusedError, TeeResult
+from ta.results import RefusedError
+from ta.second_look import look_again
 from ta.segment_loader import NO_TABLE, Located
 from ta.shared_memory import ClientBuffer
-from ta.signed_tlvs import SignedTlvs, read_signed_tlvs
+from ta.signed_tlvs import Device, SignedTlvs, check_device, read_signed_tlvs
 from ta.tlv import round_up_8
 
 
@@ -59,7 +63,7 @@ class HardenedLoader:
         self._heap = heap
         self._buffer = buffer
         self._processor_id = processor_id
-        self._platform_tlvs = platform_tlvs
+        self._device = Device(processor_id, pta.lowest_version, platform_tlvs)
         self._sink = sink
 
     def offered_digest(self) -> bytes:
@@ -79,7 +83,7 @@ class HardenedLoader:
                 digest = verify_signature(header, self._heap, self._pta, self._processor_id)
             with step(self._sink, "tlv", "the TLVs are whole, known, and for this device"):
                 tlvs = read_signed_tlvs(header.block.data[HEADER_SIZE : HEADER_SIZE + header.tlv_len])
-                self._check_device(tlvs)
+                check_device(tlvs, self._device)
             with self._heap.block(HASH_RECORD_SIZE * len(tlvs.records), "the copy of the hash table"):
                 return self._load(header, tlvs, digest)
 
@@ -90,43 +94,34 @@ class HardenedLoader:
             placements = plan_segments(parts, self._translate, self._report_refused)
         with step(self._sink, "resource-table", "it lies in the bytes of a signed segment"):
             table = plan_table(self._buffer, parts, placements, tlvs.table)
-        self._pta.wipe("before the load")
-        for placement in placements:
-            self._write(placement)
-        located = self._locate(table)
-        with step(self._sink, "signature-again", "a second, independent verification agrees"):
-            self._pta.confirm_digest(header.sign_type(), digest, header.signature())
+        try:
+            located = self._write_all(placements, table)
+            self._look_again(header, located)
+        except CosimError:
+            self._pta.wipe("the load failed")
+            raise
         self._sink(ImageAuthenticated(len(parts), len(placements), digest.hex()))
         return LoadedImage(located, digest, tlvs.version or 0)
+
+    def _write_all(self, placements: Sequence[Placement], table: PlannedTable | None) -> Located:
+        self._pta.prepare()
+        for placement in placements:
+            self._write(placement)
+        return self._locate(table)
+
+    def _look_again(self, header: SignedHeader, located: Located) -> None:
+        """From the signed bytes and from memory: is this what was signed?"""
+        signed = header.block.data[: HEADER_SIZE + round_up_8(header.tlv_len)]
+        with step(self._sink, "segments-again", "every signed segment, and nothing else, lies in memory"):
+            look_again(self._pta, self._device, signed, located)
+        with step(self._sink, "signature-again", "a second, independent verification agrees"):
+            self._pta.confirm_digest(header.sign_type(), hashlib.sha256(signed).digest(), header.signature())
 
     def _begin(self) -> tuple[int, bytes]:
         """Length of header, TLVs and signature, and the header bytes that it was taken from."""
         self._pta.capabilities(self._processor_id)
         tlv_len, sign_len, start = copy_lengths(self._buffer)
         return copy_length(self._buffer, tlv_len, sign_len), start
-
-    def _check_device(self, tlvs: SignedTlvs) -> None:
-        """The image is for this processor and not older than what ran here. Raises SECURITY."""
-        if self._platform_tlvs is PlatformTlvs.REQUIRED and None in (tlvs.processor_id, tlvs.version, tlvs.table):
-            raise RefusedError(
-                TeeResult.SECURITY,
-                "the image does not say which processor and version it is, and this device insists on it",
-                hint="sign it with `cosim sign --processor 0 --version N`",
-            )
-        if tlvs.processor_id is not None and tlvs.processor_id != self._processor_id:
-            raise RefusedError(
-                TeeResult.SECURITY,
-                f"the image is for remote processor {tlvs.processor_id}, not {self._processor_id}",
-                hint="sign it with the right --processor",
-                tlv="PROCESSOR_ID",
-            )
-        if (tlvs.version or 0) < self._pta.lowest_version:
-            raise RefusedError(
-                TeeResult.SECURITY,
-                f"rollback: the image has version {tlvs.version or 0}, this device ran {self._pta.lowest_version}",
-                hint="sign it with a higher --version",
-                tlv="VERSION",
-            )
 
     def _translate(self, da: int, size: int) -> int:
         return self._pta.da_to_pa(self._processor_id, da, size)

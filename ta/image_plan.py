@@ -2,7 +2,7 @@
 
 The ELF file is not signed, only its program headers are, as records of the hash table. The plan follows the records:
 the program headers of the file must be those records, byte for byte and in their order. Section headers, which nobody
-signs, can at most name authenticated bytes as the resource table; a signed RSC_TABLE record leaves them no say.
+signs, never say where the resource table is: only the signed record RSC_TABLE does.
 """
 
 from __future__ import annotations
@@ -130,29 +130,23 @@ def plan_segments(parts: Sequence[ImagePart], translate: Translate, refused: Ref
 def plan_table(
     buffer: ClientBuffer, parts: Sequence[ImagePart], placements: Sequence[Placement], signed: tuple[int, int] | None
 ) -> PlannedTable | None:
-    """The resource table: the signed one, else the one that section headers name inside the loaded bytes.
+    """The resource table that the signed RSC_TABLE record names, None when there is none.
 
-    Raises BAD_FORMAT; the content is checked once it is loaded.
+    Without the record nobody signed where the table is. Section headers that name one are then a reason to refuse, and
+    never an answer: whoever can change them could move it. Raises SECURITY or BAD_FORMAT; the content is checked once
+    it is loaded.
     """
     if signed is not None:
         da, size = signed
-        return _table_in(placements, lambda p: da - p.record.p_paddr, size) if size else None
-    found = None
-    for part in parts:
-        named = _table_section(buffer, part)
-        if named is None:
-            continue
-        if found is not None:
-            raise _bad_format("more than one image has a resource table", "NUM_IMG")
-        found = _table_of_section(named, [p for p in placements if p.image == part.index])
-    return found
-
-
-def _table_of_section(section: tuple[int, int, int], placements: Sequence[Placement]) -> PlannedTable:
-    """The table that a section header names; its run address must be the one of the signed segment."""
-    address, offset, size = section
-    own = [p for p in placements if address - p.record.p_vaddr == offset - p.record.p_offset]
-    return _table_in(own, lambda p: offset - p.record.p_offset, size)
+        return _table_in(placements, da, size) if size else None
+    if any(_names_table(buffer, part) for part in parts):
+        raise RefusedError(
+            TeeResult.SECURITY,
+            "the image has a resource table, but nobody signed where it is",
+            hint="sign it again with `cosim sign`, which adds the signed record RSC_TABLE",
+            tlv="RSC_TABLE",
+        )
+    return None
 
 
 def check_table(content: bytes, size: int) -> None:
@@ -200,19 +194,19 @@ def _placed(draft: Placement, part: ImagePart, translate: Translate, others: Seq
     return Placement(draft.image, draft.index, draft.source, pa, record)
 
 
-def _table_in(placements: Sequence[Placement], offset_in: Callable[[Placement], int], size: int) -> PlannedTable:
+def _table_in(placements: Sequence[Placement], da: int, size: int) -> PlannedTable:
     """The table inside the file bytes of one loaded segment."""
     for placement in placements:
-        offset = offset_in(placement)
+        offset = da - placement.record.p_paddr
         if offset >= 0 and offset + size <= placement.record.p_filesz and not (placement.pa + offset) % 4:
             if size < RESOURCE_TABLE_HEADER:
                 break
-            return PlannedTable(placement.record.p_paddr + offset, placement.pa + offset, size)
-    raise _bad_format("the resource table does not lie, aligned, in the bytes of one loaded segment", "sh_offset")
+            return PlannedTable(da, placement.pa + offset, size)
+    raise _bad_format("the resource table does not lie, aligned, in the bytes of one loaded segment", "RSC_TABLE")
 
 
-def _table_section(buffer: ClientBuffer, part: ImagePart) -> tuple[int, int, int] | None:
-    """Run address, file offset and size of the section `.resource_table`; None without one. All is read once."""
+def _names_table(buffer: ClientBuffer, part: ImagePart) -> bool:
+    """Whether a section header names a resource table that is not empty. All is read once."""
     table, count = _u32(part.header, E_SHOFF), _u16(part.header, E_SHNUM)
     names_index = _u16(part.header, E_SHSTRNDX)
     if _u16(part.header, E_SHENTSIZE) != SHDR_SIZE or count > _MAX_SECTIONS or names_index >= count:
@@ -225,13 +219,14 @@ def _table_section(buffer: ClientBuffer, part: ImagePart) -> tuple[int, int, int
     if names_at + names_size > part.size:
         raise _bad_format("the section name table lies outside the image", "sh_offset")
     names = buffer.read(part.start + names_at, names_size, "")
-    for section in headers:
-        name, _, _, address, offset, size = section[:6]
-        if name >= names_size:
-            raise _bad_format("the name of a section lies outside the name table", "sh_name")
-        if names.startswith(RESOURCE_TABLE_NAME, name):
-            return (address, offset, size) if size else None
-    return None
+    if any(header[0] >= names_size for header in headers):
+        raise _bad_format("the name of a section lies outside the name table", "sh_name")
+    return any(header[5] and _is_table_name(names[header[0] :]) for header in headers)
+
+
+def _is_table_name(rest: bytes) -> bool:
+    """Whether a name is the table's; as the reference compares, one that the end of the name table cuts short is, too."""
+    return rest.startswith(RESOURCE_TABLE_NAME) or RESOURCE_TABLE_NAME.startswith(rest)
 
 
 def _u16(raw: bytes, at: int) -> int:

@@ -12,6 +12,7 @@ from ta.events import MemoryWiped
 from ta.memory_map import ETZPC_DECPROT0, ISOLATED_BANKS
 from ta.ports import SecureBus, Sink, read32, write32
 from ta.profile import FirewallProfile
+from ta.results import RefusedError, TeeResult
 
 
 class DecprotAttribute(enum.IntEnum):
@@ -43,22 +44,33 @@ def write_decprot(bus: SecureBus, attributes: dict[int, DecprotAttribute]) -> No
 class Isolation:
     """Who owns the isolated banks; does nothing under `FirewallProfile.OPEN`.
 
-    `attribute` is the whole state: what the banks have now.
+    It keeps no state: what the banks have now is read from the registers, before and after each change.
     """
 
     def __init__(self, bus: SecureBus, firewall: FirewallProfile, sink: Sink) -> None:
         self._bus = bus
         self._enabled = firewall is FirewallProfile.ISOLATED
         self._sink = sink
-        self.attribute = DecprotAttribute.NS_RW
 
     def secure(self) -> None:
-        """Take the banks from everyone but the secure world, before the first byte of an image is written."""
+        """Take the banks from everyone but the secure world, before the first byte of an image is written.
+
+        Raises SECURITY when the registers do not take it.
+        """
         self._set(DecprotAttribute.S_RW)
 
     def isolate(self) -> None:
-        """Give the banks to the MCU alone, just before it starts."""
+        """Give the banks to the MCU alone, just before it starts. Raises SECURITY when the registers do not take it."""
         self._set(DecprotAttribute.MCU_ISOLATION)
+
+    def require(self, attribute: DecprotAttribute) -> None:
+        """Insist on what the registers say. Raises SECURITY."""
+        if self._enabled and not self._is(attribute):
+            raise RefusedError(
+                TeeResult.SECURITY,
+                f"the memories of the processor are not {attribute.name} although they should be",
+                hint="a write to ETZPC_DECPROTx had no effect: the field is locked, or a fault hit the secure world",
+            )
 
     def reclaim(self, reason: str) -> None:
         """Take the banks back from the MCU and zero them."""
@@ -70,7 +82,12 @@ class Isolation:
             self._sink(MemoryWiped(bank.name, bank.pa, bank.size, reason))
 
     def _set(self, attribute: DecprotAttribute) -> None:
-        if not self._enabled or self.attribute is attribute:
+        if not self._enabled:
             return
-        write_decprot(self._bus, {bank.decprot_id: attribute for bank in ISOLATED_BANKS})
-        self.attribute = attribute
+        if not self._is(attribute):
+            write_decprot(self._bus, {bank.decprot_id: attribute for bank in ISOLATED_BANKS})
+        self.require(attribute)
+
+    def _is(self, attribute: DecprotAttribute) -> bool:
+        wanted = decprot_fields({bank.decprot_id: attribute for bank in ISOLATED_BANKS})
+        return all(read32(self._bus, address) & mask == value for address, (mask, value) in wanted.items())

@@ -48,12 +48,16 @@ class PtaState(enum.Enum):
 
 @dataclass(frozen=True)
 class PtaSnapshot:
-    """The complete state of the PTA: processor state, owner of the isolated banks, writes, rollback counter."""
+    """The complete state of the PTA: processor state, writes, rollback counter, and what it knows of the signature.
+
+    `verified` and `confirmed` are the signed digests that the first and the second verification accepted last.
+    """
 
     state: PtaState
-    attribute: DecprotAttribute
     writes: int
     lowest_version: int
+    verified: bytes
+    confirmed: bytes
 
 
 class RemoteprocPta:
@@ -79,6 +83,7 @@ class RemoteprocPta:
         self.writes = 0
         #: The rollback counter of the hardened profile: no image of a lower version is loaded.
         self.lowest_version = lowest_version
+        self._verified = self._confirmed = b""
 
     def probe(self) -> None:
         """What the driver does at start: hold the processor, insist on a secure RCC, protect the MCU clocks and resets.
@@ -109,7 +114,9 @@ class RemoteprocPta:
         self.capabilities(processor_id)
         self._require(PtaState.OFF)
         if self._profile is Profile.HARDENED:
+            self._verified = self._confirmed = b""
             verify_strict(self._key, digest, signature, sign_type)
+            self._verified = digest
             return
         if sign_type is not SignType.RSASSA_PKCS1_V1_5_SHA256 or not isinstance(self._key, rsa.RSAPublicKey):
             raise RefusedError(
@@ -127,6 +134,7 @@ class RemoteprocPta:
                 "the second verification of the signature disagrees with the first: a check was skipped",
                 hint="a fault hit the secure world, or someone made one",
             )
+        self._confirmed = digest
 
     def da_to_pa(self, processor_id: int, da: int, size: int) -> int:
         """The A7 physical address of a device address range. Raises ACCESS_DENIED when no one region holds it."""
@@ -171,15 +179,21 @@ class RemoteprocPta:
         except BusFault as fault:
             raise _unmapped(fault) from fault
 
-    def start(self, processor_id: int) -> None:
+    def start(self, processor_id: int, digest: bytes = b"", version: int = 0) -> None:
         """FIRMWARE_START: hand the memories to the MCU, then set and clear BOOT_MCU. Raises BAD_STATE or GENERIC.
 
-        BOOT_MCU is cleared at once so that a crashed processor is held instead of starting again by itself.
+        BOOT_MCU is cleared at once so that a crashed processor is held instead of starting again by itself. Hardened
+        insists that the signature over the image's `digest` was verified twice (SECURITY), whatever the TA believes,
+        and counts its `version`.
         """
         self._require(PtaState.OFF)
         if processor_id != M4_PROCESSOR_ID:
             raise RefusedError(TeeResult.GENERIC, f"remote processor 0x{processor_id:x} does not exist")
+        if self._profile is Profile.HARDENED:
+            self._require_accepted(digest)
+            self.raise_version(version)
         self.isolation.isolate()
+        self.isolation.require(DecprotAttribute.MCU_ISOLATION)
         control = read32(self._bus, RCC_MP_GCR)
         write32(self._bus, RCC_MP_GCR, control | RCC_MP_GCR_BOOT_MCU)
         write32(self._bus, RCC_MP_GCR, control & ~RCC_MP_GCR_BOOT_MCU)
@@ -209,6 +223,17 @@ class RemoteprocPta:
         for region in REGIONS:
             self._wipe(region.name, region.pa, region.size, reason)
 
+    def prepare(self) -> None:
+        """Before a load: the processor is held, whatever happened to it, and its memories hold nothing."""
+        self._hold(M4_PROCESSOR_ID)
+        self.wipe("before the load")
+
+    def require_clean(self, reason: str) -> None:
+        """Look whether anything is left in the regions, and if so zero them (again)."""
+        self.isolation.secure()
+        if any(self.loaded(region.pa, region.size) != bytes(region.size) for region in REGIONS):
+            self.wipe(reason)
+
     def loaded(self, pa: int, size: int) -> bytes:
         """Bytes of the processor's memory as they lie there. Raises GENERIC."""
         try:
@@ -226,12 +251,12 @@ class RemoteprocPta:
 
     def save(self) -> PtaSnapshot:
         """The complete state as an immutable value."""
-        return PtaSnapshot(self.state, self.isolation.attribute, self.writes, self.lowest_version)
+        return PtaSnapshot(self.state, self.writes, self.lowest_version, self._verified, self._confirmed)
 
     def load(self, snapshot: PtaSnapshot) -> None:
         """Restore what `save` returned; the registers come back with the machine's own snapshot."""
-        self.state, self.isolation.attribute, self.writes = snapshot.state, snapshot.attribute, snapshot.writes
-        self.lowest_version = snapshot.lowest_version
+        self.state, self.writes, self.lowest_version = snapshot.state, snapshot.writes, snapshot.lowest_version
+        self._verified, self._confirmed = snapshot.verified, snapshot.confirmed
 
     def _stopped(self, reason: str) -> None:
         """Hold the processor and take its memories back; hardened zeroes all of them, upstream the isolated banks."""
@@ -254,6 +279,16 @@ class RemoteprocPta:
                 address=da,
             )
         return region
+
+    def _require_accepted(self, digest: bytes) -> None:
+        """Both verifications accepted the signature over this digest. Raises SECURITY."""
+        for accepted in (self._verified, self._confirmed):
+            if not digest or not hmac.compare_digest(digest, accepted):
+                raise RefusedError(
+                    TeeResult.SECURITY,
+                    "no complete verification stands behind the image that is to be started",
+                    hint="a fault hit the secure world, or someone made one",
+                )
 
     def _require(self, state: PtaState) -> None:
         if self.state is not state:

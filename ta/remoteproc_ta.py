@@ -188,8 +188,9 @@ class RemoteprocTa:
         try:
             loaded = self._loader(processor_id, image).load()
         except CosimError:
+            # The loader wiped what it wrote; this makes sure of it.
             if self._pta.writes != writes_before:
-                self._pta.release(processor_id, "the load failed")
+                self._pta.require_clean("the load failed")
             raise
         self._contexts[processor_id] = Context(FirmwareState.OFF, loaded.table, loaded)
 
@@ -234,11 +235,23 @@ class RemoteprocTa:
         if state is FirmwareState.OFF:
             raise RefusedError(TeeResult.BAD_STATE, "no firmware is loaded", hint="load a signed image first")
         if state is FirmwareState.LOADED:
-            image = self._contexts[processor_id].image
-            if image is not None:
-                self._pta.raise_version(image.version)
-            self._pta.start(processor_id)
+            if self._profile is Profile.HARDENED:
+                self._start_hardened(processor_id)
+            else:
+                self._pta.start(processor_id)
             self._enter(processor_id, FirmwareState.STARTED)
+
+    def _start_hardened(self, processor_id: int) -> None:
+        """Start only what a complete LOAD_FW left; the PTA insists on its own evidence. Raises SECURITY."""
+        image = self._contexts[processor_id].image
+        if image is None:
+            raise RefusedError(
+                TeeResult.SECURITY,
+                "no complete authentication stands behind the state LOADED",
+                hint="a fault hit the secure world, or someone made one",
+            )
+        self._pta.raise_version(image.version)
+        self._pta.start(processor_id, image.digest, image.version)
 
     def _stop(self, processor_id: int) -> None:
         state = self._known(processor_id)
@@ -252,6 +265,8 @@ class RemoteprocTa:
         if self._known(processor_id) is FirmwareState.STARTED:
             raise RefusedError(TeeResult.BAD_STATE, "the processor runs a firmware", hint="stop it first")
         self._pta.release(processor_id)
+        if self._profile is Profile.HARDENED:
+            self._pta.require_clean("the firmware was released")
         self._enter(processor_id, FirmwareState.OFF)
 
     def _table(self, processor_id: int) -> Located:
@@ -273,7 +288,9 @@ class RemoteprocTa:
         self._contexts[processor_id] = replace(self._contexts[processor_id], table=table)
 
     def _enter(self, processor_id: int, state: FirmwareState) -> None:
-        self._contexts[processor_id] = replace(self._contexts[processor_id], state=state)
+        context = self._contexts[processor_id]
+        image = None if state is FirmwareState.OFF else context.image
+        self._contexts[processor_id] = replace(context, state=state, image=image)
 
 
 def _require_types(types: int, wanted: int) -> None:

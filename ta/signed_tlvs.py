@@ -25,6 +25,7 @@ from ta.image_format import (
     TLV_HEAD_SIZE,
     TlvType,
 )
+from ta.profile import PlatformTlvs
 from ta.results import RefusedError, TeeResult
 from ta.tlv import round_up_8
 
@@ -64,6 +65,39 @@ class SignedTlvs:
     processor_id: int | None
     version: int | None
     table: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the platform's records are held against: processor id, rollback counter, and whether they must be there."""
+
+    processor_id: int
+    lowest_version: int
+    platform_tlvs: PlatformTlvs
+
+
+def check_device(tlvs: SignedTlvs, device: Device) -> None:
+    """The image is for this processor and not older than what ran here. Raises SECURITY."""
+    if device.platform_tlvs is PlatformTlvs.REQUIRED and None in (tlvs.processor_id, tlvs.version, tlvs.table):
+        raise RefusedError(
+            TeeResult.SECURITY,
+            "the image does not say which processor and version it is, and this device insists on it",
+            hint="sign it with `cosim sign --processor 0 --version N`",
+        )
+    if tlvs.processor_id not in (None, device.processor_id):
+        raise RefusedError(
+            TeeResult.SECURITY,
+            f"the image is for remote processor {tlvs.processor_id}, not {device.processor_id}",
+            hint="sign it with the right --processor",
+            tlv="PROCESSOR_ID",
+        )
+    if (tlvs.version or 0) < device.lowest_version:
+        raise RefusedError(
+            TeeResult.SECURITY,
+            f"rollback: the image has version {tlvs.version or 0}, this device ran {device.lowest_version}",
+            hint="sign it with a higher --version",
+            tlv="VERSION",
+        )
 
 
 def read_signed_tlvs(area: bytes) -> SignedTlvs:

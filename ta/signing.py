@@ -1,4 +1,8 @@
-"""Signing ELF files into one image, byte for byte as OP-TEE's scripts/sign_rproc_fw.py, and checking signatures."""
+"""Signing ELF files into one image as OP-TEE's scripts/sign_rproc_fw.py does, and checking signatures.
+
+An image whose ELF file has a resource table gets one record more, which the upstream TA skips; without it the image
+equals the one of the upstream tool byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +55,12 @@ def sign_images(
     *,
     key_info: bytes | None = None,
     platform_tlvs: Sequence[tuple[int, bytes]] = (),
+    sign_table_place: bool = True,
 ) -> bytes:
     """Sign one or more ELF files into one image; `platform_tlvs` are (type, value), a repeated type keeps the last.
+
+    With `sign_table_place` an ELF file that has a resource table makes the record RSC_TABLE, which the hardened profile
+    insists on; without it the result is exactly the upstream tool's.
 
     RSA signs deterministically (PKCS#1 v1.5, SHA-256), ECDSA P-256 as raw r||s with a fresh random number.
     Raises ImageError (`field`, `offset`) for an unusable ELF file or TLV, KeyFileError for an unusable key.
@@ -61,6 +69,8 @@ def sign_images(
         hint = f"Give 1 to {MAX_IMAGES} ELF files."
         raise ImageError(f"cannot sign {len(elves)} images into one file", hint=hint, field="NUM_IMG")
     key_type_of(key)
+    if sign_table_place and (place := _tables_place(elves)) is not None:
+        platform_tlvs = [(PlatformTlv.RSC_TABLE, place), *platform_tlvs]
     images = [pad(elf) for elf in elves]
     total = sum(map(len, images))
     if total > MAX_FILE_SIZE:
@@ -83,24 +93,28 @@ def binding_tlvs(elves: Sequence[bytes], processor_id: int, version: int) -> lis
     for name, number in (("processor", processor_id), ("version", version)):
         if not 0 <= number <= 0xFFFFFFFF:
             raise ImageError(f"{name} {number} is not a 32-bit number", hint="Use 0 to 4294967295.", field=name)
-    tables = [place for place in map(_table_place, elves) if place is not None]
-    if len(tables) > 1:
-        raise ImageError("more than one image has a resource table", hint="The TA takes one.", field="RSC_TABLE")
-    da, size = tables[0] if tables else (0, 0)
     return [
         (PlatformTlv.PROCESSOR_ID, processor_id.to_bytes(4, "little")),
         (PlatformTlv.VERSION, version.to_bytes(4, "little")),
-        (PlatformTlv.RSC_TABLE, da.to_bytes(4, "little") + size.to_bytes(4, "little")),
+        (PlatformTlv.RSC_TABLE, _tables_place(elves) or bytes(8)),
     ]
 
 
-def _table_place(elf: bytes) -> tuple[int, int] | None:
+def _tables_place(elves: Sequence[bytes]) -> bytes | None:
+    """The value of RSC_TABLE, None when no ELF file has a resource table."""
+    tables = [place for index, elf in enumerate(elves) if (place := _table_place(elf, f"image {index}")) is not None]
+    if len(tables) > 1:
+        raise ImageError("more than one image has a resource table", hint="The TA takes one.", field="RSC_TABLE")
+    return b"".join(word.to_bytes(4, "little") for word in tables[0]) if tables else None
+
+
+def _table_place(elf: bytes, file: str) -> tuple[int, int] | None:
     """Load address and size of the resource table of an ELF file."""
-    found = find_in_elf(elf)
+    found = find_in_elf(elf, file=file)
     if found is None:
         return None
     offset, size, _ = found
-    for segment in read_elf(elf).loads:
+    for segment in read_elf(elf, file=file).loads:
         if segment.p_offset <= offset and offset + size <= segment.p_offset + segment.p_filesz:
             return segment.p_paddr + offset - segment.p_offset, size
     raise ImageError(

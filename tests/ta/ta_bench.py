@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 import uuid
@@ -14,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from ta.errors import BusFault
 from ta.events import TaEvent
+from ta.keys import load_private_key
 from ta.profile import FirewallProfile, Profile, Settings
 from ta.remoteproc_ta import TA_UUID
 from ta.secure_world import SecureWorld
+from ta.signing import sign_images
 
 E = TypeVar("E", bound=TaEvent)
 
@@ -88,7 +91,15 @@ def private_key(name: str) -> rsa.RSAPrivateKey:
 
 
 def image(name: str) -> bytes:
+    """An image of the upstream tool, which does not say where its resource table is."""
     return (VECTORS / "images" / name).read_bytes()
+
+
+@functools.cache
+def resigned(*names: str, key: str = "trusted4096") -> bytes:
+    """Images of the vectors as this project's signer signs them, with the place of the resource table."""
+    elves = [(VECTORS / "elf" / f"{name}.elf").read_bytes() for name in names]
+    return sign_images(elves, load_private_key(VECTORS / "keys" / f"{key}.pem"))
 
 
 def vector_cases() -> Iterator[dict[str, object]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ta_bench import SHM, STAGING, TA_OCTETS, World, image
+from ta_bench import SHM, STAGING, TA_OCTETS, World, image, resigned
 
 from ta.device_enumeration import ENUMERATION_UUID
 from ta.profile import ClientApi, Profile, Settings, ShmBuild
@@ -56,9 +56,9 @@ def test_the_default_build_offers_dynamic_memory_and_no_reserved_memory(dynamic:
 @pytest.mark.parametrize("offset", [0, 0x124])
 def test_an_image_in_scattered_registered_pages_loads(dynamic: World, offset: int) -> None:
     dynamic.open()
-    data = image("a.bin") + bytes(4096)  # over two pages; the reference covers the image only
+    data = resigned("a") + bytes(4096)  # over two pages; the reference covers the image only
     assert register(dynamic, *scattered(dynamic, data, offset)) == TeeResult.SUCCESS
-    reference = (RMEM_IN, (0, len(image("a.bin")), COOKIE))
+    reference = (RMEM_IN, (0, len(resigned("a")), COOKIE))
     assert dynamic.invoke(1, [(1, (0, 0, 0)), reference]) == TeeResult.SUCCESS
     assert dynamic.message(UNREGISTER, [(RMEM_IN, (0, 0, COOKIE))]) == OK
     assert dynamic.answer[0] == TeeResult.SUCCESS
@@ -79,7 +79,7 @@ def test_an_image_larger_than_a_page_is_read_across_its_pages() -> None:
 
 def test_a_temporary_page_list_works_and_a_contiguous_buffer_does_not(dynamic: World) -> None:
     dynamic.open()
-    pointer, size = scattered(dynamic, image("a.bin"))
+    pointer, size = scattered(dynamic, resigned("a"))
     assert dynamic.invoke(1, [(1, (0, 0, 0)), (TMEM_IN, (STAGING, size, 0))]) == TeeResult.BAD_PARAMETERS
     assert dynamic.invoke(1, [(1, (0, 0, 0)), (TMEM_IN | 0x200, (pointer, size, 0))]) == TeeResult.SUCCESS
 

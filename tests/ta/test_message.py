@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from ta_bench import OTHER, SHM, STAGING, TA_OCTETS, World, image
+from ta_bench import OTHER, SHM, STAGING, TA_OCTETS, World, resigned
 from test_vectors import CASES, build
 
 from ta.profile import FirewallProfile, Profile
@@ -106,7 +106,7 @@ def test_a_null_reference_reaches_the_ta(world: World) -> None:
 
 def test_cache_attributes_do_not_matter_and_missing_parameters_are_none(world: World) -> None:
     world.open()
-    data = image("a.bin")
+    data = resigned("a")
     world.bus.write(STAGING, data)
     params: list[Any] = [(VALUE_IN, (0, 0, 0)), (TMEM_IN | 1 << 16, (STAGING, len(data), 0))]
     assert world.invoke(1, params) == TeeResult.SUCCESS
@@ -114,7 +114,7 @@ def test_cache_attributes_do_not_matter_and_missing_parameters_are_none(world: W
 
 def test_values_are_cut_to_32_bits(world: World) -> None:
     world.open()
-    assert world.load(image("a.bin")) == TeeResult.SUCCESS
+    assert world.load(resigned("a")) == TeeResult.SUCCESS
     assert world.invoke(2, [(VALUE_IN, (1 << 32, 0, 0))]) == TeeResult.SUCCESS
 
 

@@ -8,6 +8,7 @@ import pytest
 from ta_bench import RCC_MP_GCR, RCC_MP_GRSTCSETR, RCC_TZCR, RETRAM, SRAM, FakeBus, World, image, public_key
 
 from ta.events import MemoryWiped, ProcessorStarted, ProcessorStopped, TaEvent
+from ta.image_format import SignType
 from ta.memory_map import REGIONS, SHM_ADDRESS, find_region
 from ta.profile import FirewallProfile, Profile
 from ta.remoteproc_pta import PtaState, RemoteprocPta
@@ -34,6 +35,14 @@ class Bench:
 
     def load(self, da: int, digest: bytes = hashlib.sha256(DATA).digest()) -> int:
         return self.pta.load_segment(0, lambda: self.bus.read(SOURCE, len(DATA)), len(DATA), da, digest)
+
+    def accepted(self) -> bytes:
+        """A digest whose signature both verifications accepted."""
+        data = image("a.bin")
+        digest, kind = hashlib.sha256(data[:300]).digest(), SignType.RSASSA_PKCS1_V1_5_SHA256
+        self.pta.verify_digest(0, kind, digest, data[300:812])
+        self.pta.confirm_digest(kind, digest, data[300:812])
+        return digest
 
     def decprot(self) -> list[int]:
         """The low 10 bits of DECPROT5 as written, in order."""
@@ -181,7 +190,7 @@ def test_the_isolated_profile_protects_while_loading_and_gives_the_memories_to_t
     bench.load(0)
     bench.load(0x10000000)
     assert bench.decprot() == [LOADING]
-    bench.pta.start(0)
+    bench.pta.start(0, bench.accepted())
     assert bench.decprot() == [LOADING, RUNNING]
     addresses = [address for address, _ in bench.bus.register_writes]
     assert addresses.index(RCC_MP_GCR) > max(n for n, address in enumerate(addresses) if address == DECPROT5)

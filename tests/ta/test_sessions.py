@@ -6,7 +6,7 @@ import struct
 import uuid
 
 import pytest
-from ta_bench import World, image
+from ta_bench import World, image, resigned
 from test_vectors import build
 
 from ta.events import CommandReturned, SessionClosed, SessionOpened, TaDied
@@ -34,7 +34,7 @@ def test_a_second_session_is_refused_while_one_is_open(world: World) -> None:
 
 def test_state_survives_the_last_session(world: World) -> None:
     world.open()
-    world.load(image("a.bin"))
+    world.load(resigned("a"))
     world.message(2, [], session=1)
     assert world.answer == (TeeResult.SUCCESS, Origin.TEE)
     assert world.open() == 1
@@ -98,7 +98,7 @@ def test_sessions_with_other_parameter_types_are_refused_by_the_ta(world: World,
 
 def test_a_snapshot_restores_sessions_contexts_heap_and_processor(world: World) -> None:
     world.open()
-    world.load(image("a.bin"))
+    world.load(resigned("a"))
     loaded = world.secure.save()
     assert world.simple(START) == TeeResult.SUCCESS
     started = world.secure.save()
@@ -106,7 +106,7 @@ def test_a_snapshot_restores_sessions_contexts_heap_and_processor(world: World) 
     world.message(2, [], session=1)
     world.secure.load(started)
     assert world.secure.save() == started
-    assert world.load(image("a.bin")) == TeeResult.BAD_STATE
+    assert world.load(resigned("a")) == TeeResult.BAD_STATE
     world.secure.load(loaded)
     assert world.table() == (TeeResult.SUCCESS, 0x10000000, 140)
     assert world.simple(START) == TeeResult.SUCCESS
@@ -127,7 +127,7 @@ def test_forty_one_unknown_processors_starve_the_heap_until_the_instance_is_repl
     world.open()
     for processor_id in range(1, 42):
         assert world.load(image("a.bin"), processor_id) == TeeResult.NOT_SUPPORTED
-    assert world.load(image("a.bin")) == TeeResult.OUT_OF_MEMORY
+    assert world.load(resigned("a")) == TeeResult.OUT_OF_MEMORY
     assert "heap" in world.of(CommandReturned)[-1].reason
     for processor_id in range(42, 55):
         assert world.load(image("a.bin"), processor_id) == TeeResult.NOT_SUPPORTED

@@ -34,7 +34,13 @@ def sign_vector(vector: dict[str, Any]) -> bytes:
         else:
             assert (option, options.pop(0)) == ("--key_type", "ECC")
     elves = [(VECTORS / name).read_bytes() for name in vector["inputs"]]
-    return sign_images(elves, load_private_key(VECTORS / vector["key"]), key_info=key_info, platform_tlvs=platform)
+    return sign_images(
+        elves,
+        load_private_key(VECTORS / vector["key"]),
+        key_info=key_info,
+        platform_tlvs=platform,
+        sign_table_place=False,
+    )
 
 
 @pytest.mark.parametrize("vector", [v for v in SIGNED if v["byte_exact"]], ids=lambda v: Path(v["output"]).stem)
@@ -124,7 +130,7 @@ def test_repeated_platform_tlv_keeps_its_last_value_once() -> None:
 
     image = parse_image(sign_images([A_ELF], key, platform_tlvs=[(0x10000, b"old"), (0x10000, b"new")]))
 
-    assert [(t.type, t.value) for t in image.platform_tlvs] == [(0x10000, b"new")]
+    assert [(t.type, t.value) for t in image.platform_tlvs if t.type == 0x10000] == [(0x10000, b"new")]
 
 
 def test_empty_key_info_is_a_record_of_length_zero() -> None:
@@ -160,7 +166,7 @@ def test_signer_refuses_more_than_a_reader_would_take() -> None:
     large = A_ELF + bytes((13 << 20) - len(A_ELF))
 
     with pytest.raises(ImageError) as images:
-        sign_images([large] * 5, key)
+        sign_images([large] * 5, key, sign_table_place=False)
     with pytest.raises(ImageError) as area:
         sign_images([A_ELF], key, key_info=bytes(1 << 20))
     with pytest.raises(ImageError) as tlvs:

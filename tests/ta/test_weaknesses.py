@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from elf_bench import A_ELF, VECTOR_TABLE, bound, make_elf, signed
-from ta_bench import RCC_MP_GCR, RCC_MP_GRSTCSETR, RETRAM, SRAM, STAGING, World, image
+from ta_bench import RCC_MP_GCR, RCC_MP_GRSTCSETR, RETRAM, SRAM, STAGING, World, image, private_key, resigned
 from test_vectors import build
 
 import ta.remoteproc_pta
@@ -15,6 +15,7 @@ from ta.events import ImageAuthenticated, SegmentLoaded
 from ta.image_elf import read_elf
 from ta.profile import FirewallProfile, PlatformTlvs, Profile, Settings
 from ta.results import DeathCause, TaDeathError, TeeResult
+from ta.signing import sign_images
 
 UPSTREAM, HARDENED = Profile.UPSTREAM, Profile.HARDENED
 START, STOP, RELEASE = 2, 3, 6
@@ -65,8 +66,9 @@ def test_a05_duplicate_and_unknown_tlvs_pass_upstream_only(record: bytes) -> Non
 
 
 def test_a05_a_vendors_own_platform_tlv_passes_both() -> None:
+    data = sign_images([A_ELF], private_key("trusted4096"), platform_tlvs=[(0x10001, b"the vendor's")])
     for profile in Profile:
-        assert opened(profile).load(image("a_plat.bin")) == TeeResult.SUCCESS
+        assert opened(profile).load(data) == TeeResult.SUCCESS
 
 
 def test_a06_the_normal_world_leaves_a_signed_segment_out() -> None:
@@ -88,7 +90,7 @@ def test_a06_program_headers_that_are_not_the_signed_ones_are_refused() -> None:
 def test_a07_a_stopped_firmware_stays_in_memory_under_the_next_one() -> None:
     for profile, left in ((UPSTREAM, True), (HARDENED, False)):
         world = opened(profile, FirewallProfile.OPEN)
-        world.load(image("a.bin"))
+        world.load(resigned("a"))
         loaded = world.bus.read(RETRAM, 191)
         world.simple(START)
         world.simple(STOP)
@@ -100,7 +102,7 @@ def test_a07_memory_holds_nothing_foreign_when_a_load_begins() -> None:
     for profile, kept in ((UPSTREAM, True), (HARDENED, False)):
         world = opened(profile, FirewallProfile.OPEN)
         world.bus.write(RETRAM + 0x8000, b"planted!")
-        assert world.load(image("a.bin")) == TeeResult.SUCCESS
+        assert world.load(resigned("a")) == TeeResult.SUCCESS
         assert (world.bus.read(RETRAM + 0x8000, 8) == b"planted!") is kept
 
 
@@ -109,7 +111,7 @@ def test_a08_the_normal_world_chooses_the_address_of_the_resource_table() -> Non
     world = fallen()
     assert world.load(forged) == TeeResult.SUCCESS
     assert world.table()[1] == 0x10048000  # nothing was loaded there
-    assert opened(HARDENED).load(forged) == TeeResult.BAD_FORMAT
+    assert opened(HARDENED).load(forged) == TeeResult.SECURITY
 
 
 def test_a08_section_headers_have_no_say_when_the_place_is_signed() -> None:
@@ -164,7 +166,7 @@ def test_a10_the_destination_is_locked_before_it_is_written_and_hashed() -> None
             return read(address, size)
 
         world.bus.read = noting  # type: ignore[method-assign]
-        world.load(image("a.bin"))
+        world.load(resigned("a"))
         assert seen == {attribute}
 
 
@@ -188,22 +190,22 @@ def test_a12_refused_processors_do_not_starve_the_heap() -> None:
     for profile, last in ((UPSTREAM, TeeResult.OUT_OF_MEMORY), (HARDENED, TeeResult.SUCCESS)):
         world = opened(profile)
         for processor_id in range(1, 60):
-            world.load(image("a.bin"), processor_id)
-        assert world.load(image("a.bin")) == last
+            world.load(resigned("a"), processor_id)
+        assert world.load(resigned("a")) == last
 
 
 def test_a13_another_image_offered_in_loaded_is_not_a_success() -> None:
     for profile, result in ((UPSTREAM, TeeResult.SUCCESS), (HARDENED, TeeResult.BAD_STATE)):
         world = opened(profile)
-        world.load(image("a.bin"))
+        world.load(resigned("a"))
         assert world.load(image("c.bin")) == result
-        assert world.load(image("a.bin")) == TeeResult.SUCCESS
+        assert world.load(resigned("a")) == TeeResult.SUCCESS
 
 
 def test_a14_a_ta_that_dies_leaves_no_processor_behind() -> None:
     for profile, held in ((UPSTREAM, False), (HARDENED, True)):
         world = opened(profile, FirewallProfile.OPEN)
-        world.load(image("a.bin"))
+        world.load(resigned("a"))
         world.bus.register_writes.clear()
         write = world.bus.write
 
@@ -218,7 +220,7 @@ def test_a14_a_ta_that_dies_leaves_no_processor_behind() -> None:
         assert (world.bus.register_writes[-1] == (RCC_MP_GRSTCSETR, 2)) is held
         assert any(world.bus.retram) is not held
         assert world.open() == 2
-        result = world.invoke(1, [(1, (0, 0, 0)), (9, (STAGING, len(image("a.bin")), 0))], session=2)
+        result = world.invoke(1, [(1, (0, 0, 0)), (9, (STAGING, len(resigned("a")), 0))], session=2)
         assert result == TeeResult.SUCCESS
 
 
@@ -241,13 +243,13 @@ def test_a17_a_section_header_changed_between_two_reads_has_no_effect() -> None:
         reads: list[int] = []
 
         def attack(_number: int, address: int, _size: int, world: World = world, reads: list[int] = reads) -> None:
-            if address == STAGING + table_section() + 20:
+            if address == STAGING + len(resigned("a")) - len(A_ELF) + table_section() - A_ELF_AT + 20:
                 reads.append(address)
                 if len(reads) == 2:
                     world.bus.write(address, struct.pack("<I", 0x1000))
 
         world.secure.shared_memory.observer = attack
-        assert world.load(image("a.bin")) == TeeResult.SUCCESS
+        assert world.load(resigned("a")) == TeeResult.SUCCESS
         sizes[profile] = world.table()[2]
     assert sizes == {UPSTREAM: 0x1000, HARDENED: 140}
 
@@ -261,7 +263,7 @@ def test_a18_an_image_without_vectors_does_not_start_with_stale_ones() -> None:
 
 
 def test_a19_one_skipped_decision_does_not_accept_a_wrong_signature(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = image("a_otherkey.bin")
+    wrong = resigned("a", key="other4096")
     with monkeypatch.context() as skipped:
         for name in ("verify_upstream", "verify_strict"):
             skipped.setattr(ta.remoteproc_pta, name, lambda *_: None)
@@ -279,6 +281,6 @@ def test_a20_the_table_is_reported_where_it_was_loaded() -> None:
     world.load(image("b.bin"))
     assert world.bus.read(world.table()[1], 4) != b"\1\0\0\0"
     hardened = opened(HARDENED)
-    hardened.load(image("b.bin"))
+    hardened.load(resigned("b"))
     assert hardened.table() == (TeeResult.SUCCESS, 0x100000FC, 140)
     assert hardened.bus.read(0x100000FC, 4) == b"\1\0\0\0"
