@@ -1,0 +1,253 @@
+"""Decodes code bytes into instructions with their cost and the registers that pair rules ask about, with capstone.
+
+The bytes are hostile: whatever they are, decoding takes time linear in their number, each halfword (or word, in ARM
+state) belongs to at most one instruction, and what is no instruction gets the table's default cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from capstone import CS_ARCH_ARM, CS_MODE_ARM, CS_MODE_MCLASS, CS_MODE_THUMB, Cs, CsInsn
+from capstone.arm_const import (
+    ARM_OP_MEM,
+    ARM_OP_REG,
+    ARM_REG_D0,
+    ARM_REG_D31,
+    ARM_REG_LR,
+    ARM_REG_PC,
+    ARM_REG_Q0,
+    ARM_REG_Q15,
+    ARM_REG_R0,
+    ARM_REG_R12,
+    ARM_REG_S0,
+    ARM_REG_S31,
+    ARM_REG_SP,
+)
+
+from cosim.timing.table import Condition, CostTable, Dynamic, PairRule, Row, When
+
+#: Bits of a register set: r0 to r12, sp, lr, pc, then s0 to s31.
+PC = 1 << 15
+_BANKS: tuple[tuple[int, int, int, int], ...] = (
+    (ARM_REG_R0, ARM_REG_R12, 1, 0),
+    (ARM_REG_S0, ARM_REG_S31, 1, 16),
+    (ARM_REG_D0, ARM_REG_D31, 2, 16),
+    (ARM_REG_Q0, ARM_REG_Q15, 4, 16),
+)
+_FIXED: dict[int, int] = {ARM_REG_SP: 1 << 13, ARM_REG_LR: 1 << 14, ARM_REG_PC: PC}
+_STACK = frozenset({"push", "pop", "vpush", "vpop"})
+_MULTIPLE = ("ldm", "stm", "vldm", "vstm")
+_ADDEND_FIRST = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
+_NAMES = {"fmstat": "vmrs"}
+
+
+@dataclass(frozen=True)
+class InstructionCost:
+    """One instruction, or one halfword or word that is none (`known` false).
+
+    `cycles` is the static part at zero wait states, without neighbours; register sets are bit masks (`register_bits`).
+    `dividend` and `divisor` are core register numbers of a divide, `signed` its kind.
+    """
+
+    address: int
+    size: int
+    row: Row
+    cycles: int
+    known: bool = True
+    reads: int = 0
+    writes: int = 0
+    address_registers: int = 0
+    addend: int = 0
+    leaves: bool = False
+    dividend: int = 0
+    divisor: int = 0
+    signed: bool = False
+
+    @property
+    def may_leave(self) -> bool:
+        """Control may go elsewhere than to the next instruction."""
+        return self.row.refill > 0 or self.leaves
+
+
+def register_bits(register: int) -> int:
+    """The bit mask of a capstone register id; 0 for flags and system registers."""
+    for first, last, width, place in _BANKS:
+        if first <= register <= last:
+            return ((1 << width) - 1) << (place + width * (register - first))
+    return _FIXED.get(register, 0)
+
+
+class Decoder:
+    """Decodes for one core and instruction set.
+
+    `thumb` chooses between Thumb and ARM state; a Cortex-M has only Thumb.
+    """
+
+    def __init__(self, table: CostTable, *, thumb: bool = True) -> None:
+        self.table = table
+        self.thumb = thumb
+        self.step = 2 if thumb else 4
+        mode = CS_MODE_THUMB if thumb else CS_MODE_ARM
+        if table.core.startswith("cortex-m"):
+            mode |= CS_MODE_MCLASS
+        self._capstone = Cs(CS_ARCH_ARM, mode)
+        self._capstone.detail = True
+        self._rows: dict[str, tuple[Row, ...]] = {}
+
+    def decode(self, code: bytes, address: int) -> tuple[InstructionCost, ...]:
+        """All instructions of `code`, which lies at `address`, back to back.
+
+        What is no instruction, a cut-off last one included, is passed over a halfword (ARM state: a word) at a time.
+        """
+        return tuple(self._decode(code, address))
+
+    def _decode(self, code: bytes, address: int) -> Iterator[InstructionCost]:
+        offset = 0
+        while offset < len(code):
+            found = self.one(code[offset : offset + 4], (address + offset) & 0xFFFF_FFFF)
+            yield found
+            offset += found.size
+
+    def one(self, code: bytes, address: int) -> InstructionCost:
+        """The instruction that the first bytes of `code` are."""
+        # One at a time: capstone carries IT state within a call, and would end the call at what it does not know.
+        instruction = next(self._capstone.disasm(code[:4], address, 1), None)
+        if instruction is None or not instruction.size:
+            size = min(self._width(code), max(len(code), 1))
+            return InstructionCost(address, size, self.table.unlisted, self.table.unlisted.cycles, known=False)
+        return self._cost(instruction)
+
+    def _width(self, code: bytes) -> int:
+        """Bytes of an undefined instruction (ARMv7-M manual, A5.1)."""
+        if not self.thumb:
+            return 4
+        return 4 if len(code) >= 4 and code[1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
+
+    @cached_property
+    def _hints(self) -> frozenset[str]:
+        return frozenset({"nop", "yield", "wfe", "wfi", "sev", "sevl"})
+
+    def _row(self, name: str, instruction: CsInsn, writes: int) -> Row | None:
+        rows = self._rows.get(name)
+        if rows is None:
+            rows = self._rows[name] = self.table.rows_for(name)
+        return next((row for row in rows if _holds(row.when, instruction, writes)), None)
+
+    def _cost(self, instruction: CsInsn) -> InstructionCost:
+        name = _name(instruction, self._hints)
+        reads, writes = (_mask(registers) for registers in instruction.regs_access())
+        operands = instruction.operands
+        registers = [register_bits(operand.reg) if operand.type == ARM_OP_REG else 0 for operand in operands]
+        if name.startswith("vldm"):
+            writes |= sum(registers[1:])  # capstone leaves them out
+        row = self._row(name, instruction, writes)
+        if row is None:
+            return InstructionCost(
+                instruction.address, instruction.size, self.table.unlisted, self.table.unknown_cycles, known=False
+            )
+        cycles = row.cycles
+        if row.registers_per_cycle:
+            cycles += -(-_words(name, registers) // row.registers_per_cycle)
+        divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
+        return InstructionCost(
+            instruction.address,
+            instruction.size,
+            row,
+            cycles,
+            reads=reads,
+            writes=writes,
+            address_registers=_address_registers(name, instruction, registers),
+            addend=registers[0] if name in _ADDEND_FIRST else 0,
+            leaves=row.always_leaves or bool(writes & PC and row.refill and not name.startswith(("b", "cb"))),
+            dividend=registers[-2].bit_length() - 1 if divide else 0,
+            divisor=registers[-1].bit_length() - 1 if divide else 0,
+            signed=name == "sdiv",
+        )
+
+    def pair_cycles(self, first: InstructionCost, second: InstructionCost) -> int:
+        """What `second` takes more, or less when negative, directly behind `first`; never below 0 in all."""
+        total = 0
+        for rule in self.table.pairs:
+            if _tagged(rule.first, first) and _tagged(rule.second, second) and _applies(rule, first, second):
+                total += rule.cycles
+        return max(total, -second.cycles)
+
+
+def _tagged(tags: frozenset[str], instruction: InstructionCost) -> bool:
+    return "any" in tags or not tags.isdisjoint(instruction.row.tags)
+
+
+def _applies(rule: PairRule, first: InstructionCost, second: InstructionCost) -> bool:
+    match rule.condition:
+        case Condition.ALWAYS:
+            return True
+        case Condition.ADDRESS_DEPENDENT:
+            return bool(first.writes & second.address_registers)
+        case Condition.ADDRESS_INDEPENDENT:
+            return not first.writes & second.address_registers
+        case Condition.CONSUMES:
+            return bool(first.writes & second.reads & ~second.addend)
+        case Condition.INDEPENDENT:
+            return not first.writes & (second.reads | second.writes)
+        case Condition.NARROW_FIRST:
+            return first.size == 2
+
+
+def _mask(registers: list[int]) -> int:
+    mask = 0
+    for register in registers:
+        mask |= register_bits(register)
+    return mask
+
+
+def _name(instruction: CsInsn, hints: frozenset[str]) -> str:
+    text: str = instruction.mnemonic.partition(".")[0]
+    if text in hints:
+        return text
+    name: str = instruction.insn_name()
+    return _NAMES.get(name, name)
+
+
+def _holds(when: When, instruction: CsInsn, writes: int) -> bool:
+    operands = instruction.operands
+    match when:
+        case When.ALWAYS:
+            return True
+        case When.WRITES_PC:
+            return bool(writes & PC)
+        case When.REGISTER_OFFSET:
+            return any(
+                (operand.type == ARM_OP_MEM and operand.mem.index) or (operand.type == ARM_OP_REG and place >= 2)
+                for place, operand in enumerate(operands)
+            )
+        case When.DOUBLE:
+            return bool(operands and ARM_REG_D0 <= operands[0].reg <= ARM_REG_D31)
+        case When.TWO_CORE_REGISTERS:
+            return sum(o.type == ARM_OP_REG and 0 < register_bits(o.reg) <= PC for o in operands) == 2
+        case When.NO_REGISTER_OPERAND:
+            return all(operand.type != ARM_OP_REG for operand in operands[2:]) and (
+                len(operands) > 2 or all(operand.type != ARM_OP_REG for operand in operands[1:])
+            )
+
+
+def _words(name: str, registers: list[int]) -> int:
+    """Words that an instruction with a register list moves."""
+    if name in {"ldrd", "strd"}:
+        return 2
+    listed = registers if name in _STACK else registers[1:]
+    return sum(mask.bit_count() for mask in listed)
+
+
+def _address_registers(name: str, instruction: CsInsn, registers: list[int]) -> int:
+    if name in _STACK:
+        return 1 << 13
+    if name.startswith(_MULTIPLE):
+        return registers[0] if registers else 0
+    mask = 0
+    for operand in instruction.operands:
+        if operand.type == ARM_OP_MEM:
+            mask |= register_bits(operand.mem.base) | register_bits(operand.mem.index)
+    return mask
