@@ -225,7 +225,7 @@ def _names_table(buffer: ClientBuffer, part: ImagePart) -> bool:
 
 
 def _is_table_name(rest: bytes) -> bool:
-    """Whether a name is the table's; as the reference compares, one that the end of the name table cuts short is, too."""
+    """Whether a name is the table's; one that the end of the name table cuts short is too, as in the reference."""
     return rest.startswith(RESOURCE_TABLE_NAME) or RESOURCE_TABLE_NAME.startswith(rest)
 
 
