@@ -116,8 +116,12 @@ def identity(spec: CampaignSpec) -> str:
 
 
 def _append(stream: IO[str], value: object) -> None:
-    stream.write(json.dumps(value, separators=(",", ":")) + "\n")
+    stream.write(_line(value))
     stream.flush()
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, separators=(",", ":")) + "\n"
 
 
 def _read_journal(path: Path, spec: CampaignSpec, chunks: Sequence[Chunk]) -> Iterator[list[CaseResult]]:
@@ -129,6 +133,9 @@ def _read_journal(path: Path, spec: CampaignSpec, chunks: Sequence[Chunk]) -> It
         with path.open("rb") as stream:
             for number, line in enumerate(iter(lambda: stream.readline(_MOST_JOURNAL_LINE), b"")):
                 if not line.endswith(b"\n"):
+                    # Only what an interrupt can have left of our own first line may be dropped, nobody else's file.
+                    if number == 0 and not _line({"campaign": identity(spec)}).startswith(line.decode()):
+                        raise _not_ours(path, "it is no journal of a campaign")
                     break
                 entry = json.loads(line)
                 if number == 0:

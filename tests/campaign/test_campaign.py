@@ -179,7 +179,9 @@ def test_a_campaign_that_is_stopped_ends_at_a_chunk() -> None:
     assert [len(chunk) for chunk in run_campaign(campaign, stopped=lambda: next(asked))] == [CHUNK]
 
 
-@pytest.mark.parametrize("content", [b"", b"x\n", b"[]\n", b'{"campaign":1}\n', b"[" * 5000 + b"\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"x\n", b"[]\n", b'{"campaign":1}\n', b"[" * 5000 + b"\n", b"\xff\xfe\n"]
+)
 def test_a_foreign_journal_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     journal = tmp_path / "journal"
     journal.write_bytes(content)
@@ -191,6 +193,17 @@ def test_a_foreign_journal_is_refused_and_left_alone(tmp_path: Path, content: by
     with pytest.raises(UsageError, match="cannot go on"):
         list(run_campaign(campaign, journal=journal))
     assert journal.read_bytes() == content
+
+
+def test_a_journal_that_was_cut_in_its_first_line_is_begun_anew(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    campaign = Campaign(spec(Kind.MUTATION, limit=2))
+    whole = [r for chunk in run_campaign(campaign, journal=journal) for r in chunk]
+    first = journal.read_bytes()
+    journal.write_bytes(first[:20])
+
+    assert [r for chunk in run_campaign(campaign, journal=journal) for r in chunk] == whole
+    assert journal.read_bytes() == first
 
 
 @pytest.mark.parametrize("image", [demo_image()[:-1], flip(demo_image(), 30), b"\x7f" * 100])
