@@ -13,6 +13,7 @@ __all__ = [
     "PlatformError",
     "RunInterrupted",
     "RunTimeout",
+    "UnmodelledAccess",
     "UsageError",
 ]
 
@@ -45,3 +46,21 @@ class RunInterrupted(CosimError):  # noqa: N818 - reads as what it is
     """A run ended because someone asked for it (`time_ps`)."""
 
     kind = "interrupted"
+
+
+class UnmodelledAccess(CosimError):  # noqa: N818 - likewise
+    """The M4 touched a register without a model (`block`, `offset`, `address` where known, `access`, `pc`)."""
+
+    kind = "unmodelled"
+
+    def __init__(self, block: str, offset: int, access: str, *, address: int | None, pc: int) -> None:
+        where = f"{block}+0x{offset:x}" + ("" if address is None else f" (0x{address:08x})")
+        super().__init__(
+            f"the M4's {access} of {where} at PC 0x{pc:08x} reached a register without a model",
+            hint="without --strict it reads as what was written, 0 before; docs/blocks.md says what is modelled",
+            block=block,
+            offset=offset,
+            access=access,
+            address=address,
+            pc=pc,
+        )

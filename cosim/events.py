@@ -47,7 +47,7 @@ class FirstInstruction(MachineEvent):
 
 @dataclass(frozen=True)
 class CoreStopped(MachineEvent):
-    """A core cannot go on by itself: `reason` is "lockup", "power-off", "idle", …"""
+    """A core cannot go on by itself: `reason` is "lockup: why", "wfi", "power-off", …"""
 
     core: str
     reason: str

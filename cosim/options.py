@@ -13,13 +13,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """One option: `name` without dashes; no `choices` means free text; `default` None means not set."""
+    """One option: `name` without leading dashes; `default` None means not set.
+
+    `choices` lists what it takes, `numbers` the least and the greatest number, `switch` says that it takes nothing.
+    """
 
     name: str
     help: str
     default: str | None = None
     choices: tuple[str, ...] = ()
     metavar: str = "TEXT"
+    numbers: tuple[int, int] | None = None
+    switch: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name as a Python keyword."""
+        return self.name.replace("-", "_")
+
+    @property
+    def takes(self) -> str:
+        """The values that it takes, in words."""
+        if self.switch:
+            return "True|False"
+        return "N" if self.numbers is not None else "|".join(self.choices)
+
+    def check(self, value: object) -> bool:
+        """Whether the option takes `value`."""
+        if self.switch:
+            return isinstance(value, bool)
+        if self.numbers is not None:
+            least, most = self.numbers
+            return value is None or (type(value) is int and least <= value <= most)
+        return value in self.choices
 
     @property
     def flag(self) -> str:
@@ -68,16 +94,30 @@ ARTIFACTS = Option(
     metavar="DIR",
 )
 
+STRICT = Option("strict", "Make a peripheral register without a model a bus error.", switch=True)
+TIMEOUT = Option(
+    "timeout",
+    "End the run after MS milliseconds of virtual time.",
+    metavar="MS",
+    numbers=(1, 3_600_000),
+)
+MAX_INSTRUCTIONS = Option(
+    "max-instructions",
+    "End the run when the M4 has executed N instructions (up to a turn of the cores more).",
+    metavar="N",
+    numbers=(1, 1 << 40),
+)
+
 #: What `cosim boot` and the `cosim` marker take.
-BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY)
+BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY, STRICT, TIMEOUT, MAX_INSTRUCTIONS)
 #: What the pytest plugin takes.
 PYTEST_OPTIONS = (ENGINE, SEED, ARTIFACTS)
 
 
-def soc_config(settings: Mapping[str, str], public_key: PublicKey | None = None) -> SocConfig:
-    """The `SocConfig` for values of `BOOT_OPTIONS` by name; missing ones have their defaults.
+def soc_config(settings: Mapping[str, object], public_key: PublicKey | None = None) -> SocConfig:
+    """The `SocConfig` for values of `BOOT_OPTIONS` by key; missing ones have their defaults.
 
-    Raises UsageError (`option`) for an unknown name and for a value that is not among the choices.
+    Raises UsageError (`option`) for an unknown key and for a value that the option does not take.
     """
     # The simulator is loaded when it is wanted, not when a command line or pytest declares its options.
     from cosim.access import Deny  # noqa: PLC0415
@@ -85,16 +125,20 @@ def soc_config(settings: Mapping[str, str], public_key: PublicKey | None = None)
     from cosim.soc import SocConfig  # noqa: PLC0415
     from ta.profile import FirewallProfile, Profile  # noqa: PLC0415
 
-    choices = {option.name: option.choices for option in BOOT_OPTIONS}
-    for name, value in settings.items():
-        if value not in choices.get(name, ()):
-            known = ", ".join(f"{name}: {' or '.join(values)}" for name, values in choices.items())
-            raise UsageError(f"there is no option {name}={value!r}", hint=f"Known are {known}.", option=name)
-    values = {option.name: str(option.default) for option in BOOT_OPTIONS} | dict(settings)
+    known = {option.key: option for option in BOOT_OPTIONS}
+    for key, value in settings.items():
+        if key not in known or not known[key].check(value):
+            hint = f"Known are {', '.join(f'{key}={option.takes}' for key, option in known.items())}."
+            raise UsageError(f"there is no option {key}={value!r}", hint=hint, option=key)
+    values = {option.key: option.default for option in BOOT_OPTIONS} | dict(settings)
+    timeout, instructions = values[TIMEOUT.key], values[MAX_INSTRUCTIONS.key]
     return SocConfig(
-        engine=values[ENGINE.name],
-        profile=Profile(values[PROFILE.name]),
-        firewall=FirewallProfile(values[FIREWALL.name]),
-        deny=Deny(values[DENY.name]),
+        engine=str(values[ENGINE.key]),
+        profile=Profile(values[PROFILE.key]),
+        firewall=FirewallProfile(values[FIREWALL.key]),
+        deny=Deny(values[DENY.key]),
         public_key=public_key,
+        strict=bool(values[STRICT.key]),
+        most_time_ps=timeout * 10**9 if isinstance(timeout, int) else None,
+        most_instructions=instructions if isinstance(instructions, int) else None,
     )

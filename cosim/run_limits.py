@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cosim.engine import CoreState, CoreView, StopReason
-from cosim.errors import RunInterrupted, RunTimeout
+from cosim.errors import CosimError, RunTimeout
 from cosim.events import EventLog
 
 _PICOSECONDS = 10**6  # of an instruction, times MIPS
@@ -17,7 +17,7 @@ Run = Callable[[Callable[[], bool] | None, int], StopReason]
 
 
 class RunLimits:
-    """Bounds for all runs of one SoC together; `interrupted` may be set at any time, also by a signal handler.
+    """Bounds for all runs of one SoC together; `ending` may be set at any time: the run ends soon, and raises it.
 
     `mips` is the instruction rate of the remote processor `m4`. A bound that is None does not count.
     """
@@ -28,10 +28,11 @@ class RunLimits:
         m4: CoreView,
         mips: int,
         log: EventLog,
+        *,
         most_time_ps: int | None,
         most_instructions: int | None,
     ) -> None:
-        self.interrupted = False
+        self.ending: CosimError | None = None
         self._run = run
         self._m4 = m4
         self._mips = mips
@@ -40,7 +41,7 @@ class RunLimits:
         self._most_instructions = most_instructions
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
-        """Run as the engine does, for `budget_ps` at most. Raises `RunTimeout` and `RunInterrupted`."""
+        """Run as the engine does, for `budget_ps` at most. Raises `RunTimeout` and `ending`."""
         left = budget_ps
         while True:
             self._check()
@@ -67,7 +68,7 @@ class RunLimits:
 
     def _condition(self, until: Callable[[], bool] | None, counting: bool) -> Callable[[], bool]:
         def ended() -> bool:
-            if self.interrupted or (until is not None and until()):
+            if self.ending is not None or (until is not None and until()):
                 return True
             changed = (self._m4.state is CoreState.RUNNING) is not counting
             return changed and self._most_instructions is not None
@@ -75,9 +76,9 @@ class RunLimits:
         return ended
 
     def _check(self) -> None:
-        if self.interrupted:
-            self.interrupted = False
-            raise RunInterrupted("the run was interrupted", time_ps=self._now())
+        if self.ending is not None:
+            error, self.ending = self.ending, None
+            raise error
         if self._most_instructions is not None and self._m4.retired >= self._most_instructions:
             raise RunTimeout(
                 f"the M4 executed {self._m4.retired} instructions, {self._most_instructions} were allowed",

@@ -17,12 +17,12 @@ from cosim.blocks import BlockOptions
 from cosim.bus import Bus
 from cosim.client import Step, StepResult
 from cosim.engine import MOST_EVENTS, CoreState, CoreView, Engine, Machine, StopReason, create_engine
-from cosim.errors import ImageError, RunInterrupted, RunTimeout
-from cosim.events import EventLog
+from cosim.errors import CosimError, ImageError, RunTimeout, UnmodelledAccess
+from cosim.events import BusErrorRaised, EventLog, Record, UnmodelledRegister
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
 from cosim.peripherals.rcc import ResetCause
-from cosim.peripherals.unmodelled import Unmodelled, UnmodelledUse
+from cosim.peripherals.unmodelled import Unmodelled, UnmodelledUse, region_of
 from cosim.peripherals.usart import Stm32Usart
 from cosim.resources import TEST_KEY, firmware_file, key_file, platform_file
 from cosim.run_limits import RunLimits
@@ -56,7 +56,8 @@ class SocConfig:
     `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
     python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. A run
     ends with `RunTimeout` when it made more than `most_events`. `seed`
-    is the random number generators'; `strict` makes a peripheral that has no model a bus error. `settings` says how
+    is the random number generators'; `strict` makes a peripheral that has no model a bus error, and ends the run with
+    `UnmodelledAccess` when the M4 touches it or a register that a block's model does not have. `settings` says how
     OP-TEE was built and what the device demands of an image (processor binding, lowest version). `most_time_ps` and
     `most_instructions` bound all runs together: virtual time in picoseconds, instructions of the M4.
     """
@@ -140,15 +141,35 @@ class Soc:
         )
         self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self._limits = self._run_limits()
+        if config.strict:
+            self.log.listen(self._end_at_unmodelled)
         self.secure_world.boot()
         self._client_entry = self.load_elf(firmware_file(CLIENT).read_bytes())
+
+    def _end_at_unmodelled(self, record: Record) -> None:
+        payload, pc = record.payload, record.stamp.pc
+        if isinstance(payload, UnmodelledRegister) and payload.initiator == Initiator.M4.value:
+            base = getattr(self.blocks.get(payload.block), "base", None)
+            address = None if base is None else base + payload.offset
+            self.end_run(UnmodelledAccess(payload.block, payload.offset, payload.access, address=address, pc=pc))
+        elif isinstance(payload, BusErrorRaised) and payload.initiator == Initiator.M4.value:
+            region = region_of(payload.address)
+            if region is not None:
+                offset = payload.address - region.base
+                self.end_run(UnmodelledAccess(region.name, offset, payload.access, address=payload.address, pc=pc))
 
     def _run_limits(self) -> RunLimits:
         # Engines have refused other rates by now; 100 is theirs (and Renode's) where the entry names none.
         mips = self.platform.entries[self._m4].properties.get("PerformanceInMips", 100)
         rate = mips if isinstance(mips, int) else 100
+        bounds = self.config
         return RunLimits(
-            self.engine.run, self.m4, rate, self.log, self.config.most_time_ps, self.config.most_instructions
+            self.engine.run,
+            self.m4,
+            rate,
+            self.log,
+            most_time_ps=bounds.most_time_ps,
+            most_instructions=bounds.most_instructions,
         )
 
     def _smc(self, registers: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -170,13 +191,13 @@ class Soc:
     def run(self, until: Callable[[], bool] | None = None, budget_ps: int = DEFAULT_BUDGET_PS) -> StopReason:
         """Run all cores; see `Engine.run`. The budget is virtual time in picoseconds.
 
-        Raises `RunTimeout` when the SoC's own bounds are used up, and `RunInterrupted` after `interrupt`.
+        Raises `RunTimeout` when the SoC's own bounds are used up, and what `end_run` was told.
         """
         return self._limits.run(until, budget_ps)
 
-    def interrupt(self) -> None:
-        """Let the run at work, or the next one, end with `RunInterrupted`; signal handlers may call this."""
-        self._limits.interrupted = True
+    def end_run(self, error: CosimError) -> None:
+        """Let the run at work, or the next one, end soon and raise `error`; signal handlers may call this."""
+        self._limits.ending = error
 
     def run_script(
         self, steps: Sequence[Step], *, on_error: int = 0, budget_ps: int = DEFAULT_BUDGET_PS

@@ -187,7 +187,7 @@ def _first_instruction(p: machine.FirstInstruction) -> Described:
 
 
 def _core_stopped(p: machine.CoreStopped) -> Described:
-    return 0, f"{p.core} stopped: {p.reason}", Style.BAD if p.reason == "lockup" else Style.CORE
+    return 0, f"{p.core} stopped: {p.reason}", Style.BAD if p.reason.startswith("lockup") else Style.CORE
 
 
 def _watchdog(p: machine.WatchdogExpired) -> Described:

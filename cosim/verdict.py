@@ -164,7 +164,7 @@ class _Case:
             self.ran = True
         elif isinstance(payload, CoreHeld) and payload.core == "m4":
             self.instructions = max(self.instructions, payload.retired)
-        elif isinstance(payload, CoreStopped) and payload.core == "m4" and payload.reason == "lockup":
+        elif isinstance(payload, CoreStopped) and payload.core == "m4" and payload.reason.startswith("lockup"):
             self.crash = "the M4 locked up: a fault occurred while it handled a fault"
 
     def _answered(self, payload: CommandReturned) -> None:

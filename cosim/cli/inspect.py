@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cosim.cli._output import out, out_json, read_input
-from cosim.timeline import Style
+from cosim.cli._report import show_finding
 
 if TYPE_CHECKING:
-    from cosim.inspection import Finding, ImageView, Inspection
+    from cosim.inspection import ImageView, Inspection
     from ta.image_scan import ImageScan
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
-_STYLES = {"error": Style.BAD, "warning": Style.CORE, "note": Style.PLAIN}
 _SHORT_HASH = 16
 
 
@@ -51,7 +50,7 @@ def _show(inspection: Inspection) -> None:
     out("")
     out(f"findings: {_counts(inspection)}")
     for finding in inspection.findings:
-        _show_finding(finding)
+        show_finding(finding)
 
 
 def _counts(inspection: Inspection) -> str:
@@ -147,9 +146,3 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     out(f"  {title}:")
     for row in (head, *rows):
         out("    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _show_finding(finding: Finding) -> None:
-    offset = "" if finding.offset is None else f" (offset 0x{finding.offset:08x})"
-    out(f"  {finding.severity.value}: {finding.message}{offset} [{finding.code}]", _STYLES[finding.severity.value])
-    out(f"    {finding.hint}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cosim.cli._output import about, check_writable, error_line, log, read_input, write_atomically
-from cosim.cli.boot import show, signed_image
+from cosim.cli._report import show
+from cosim.cli.boot import signed_image
 from cosim.errors import CosimError
 from cosim.options import FIREWALL, PROFILE, soc_config
 from cosim.timeline import Style, describe
@@ -101,6 +102,7 @@ def _announce(listener: socket.socket, token_path: Path) -> None:
 
 def _serve_one(connection: Connection, image: bytes, config: SocConfig, path: Path, events: Path | None) -> int:
     """Serve one admitted client to the end, print timeline and verdict; the exit code of its boot."""
+    from cosim.diagnosis import explain
     from cosim.serve.server import serve_boot
 
     records: list[Record] = []
@@ -117,5 +119,5 @@ def _serve_one(connection: Connection, image: bytes, config: SocConfig, path: Pa
     finally:
         if events is not None:
             write_atomically(events, (record.as_json().encode() + b"\n" for record in records))
-    show(report)
-    return report.verdict.exit_code
+    show(report, explain(report, image, str(path)))
+    return report.exit_code

@@ -101,6 +101,11 @@ def uncovered(covered: Iterable[tuple[int, int]]) -> tuple[Region, ...]:
     return tuple(regions)
 
 
+def region_of(address: int) -> Region | None:
+    """The part of the whole peripheral map that holds `address`, modelled or not."""
+    return next((r for r in uncovered(()) if r.address <= address < r.address + r.size), None)
+
+
 def _known() -> Iterator[tuple[int, str]]:
     """Page number and name of each peripheral's pages."""
     for address, names in _RUNS.items():

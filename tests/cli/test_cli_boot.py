@@ -124,7 +124,7 @@ def test_an_interrupted_boot_ends_with_130_and_keeps_its_events(
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cosim.boot.boot", interrupted)
+    monkeypatch.setattr("cosim.boot.attempt", interrupted)
     events = tmp_path / "e.jsonl"
     assert run(["boot", str(image_file), "--events", str(events)]) == 130
     assert capsys.readouterr().err.strip() == "interrupted"

@@ -16,6 +16,7 @@ from cosim.errors import UsageError
 from cosim.resources import firmware_file, key_file
 
 DEMO = firmware_file("demo_m4.elf")
+SECOND = firmware_file("demo_m4_notable.elf")
 KEY = key_file("test-rsa4096.pem")
 
 
@@ -54,7 +55,7 @@ def test_keygen_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_several_elf_files_make_one_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = tmp_path / "FW.sign"
-    assert run(["sign", str(DEMO), str(DEMO), "--key", str(KEY), "--out", str(image)]) == 0
+    assert run(["sign", str(DEMO), str(SECOND), "--key", str(KEY), "--out", str(image)]) == 0
     run(["inspect", str(image), "--json"])
     assert len(json.loads(capsys.readouterr().out)["images"]) == 2
 

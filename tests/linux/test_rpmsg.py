@@ -362,9 +362,9 @@ def test_the_command_prints_for_people_too(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_command_fails_without_channels_or_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["rpmsg", str(ECHO), "--send", "!crash", "--timeout", "1"]) == 1
+    assert run(["rpmsg", str(ECHO), "--send", "!crash", "--wait", "1"]) == 1
     assert "no reply" in capsys.readouterr().out
-    assert run(["rpmsg", str(firmware_file("demo_m4_notable.elf")), "--timeout", "1"]) == 1
+    assert run(["rpmsg", str(firmware_file("demo_m4_notable.elf")), "--wait", "1"]) == 1
     assert "channels: none" in capsys.readouterr().out
 
 
