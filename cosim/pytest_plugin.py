@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and settle the seed once, so that parallel workers get the same."""
-    names = ", ".join(f"{option.name}={'|'.join(option.choices)}" for option in BOOT_OPTIONS)
+    names = ", ".join(f"{option.key}={option.takes}" for option in BOOT_OPTIONS)
     config.addinivalue_line("markers", f"cosim({names}): what kind of SoC the cosim fixtures build.")
     for option in (ENGINE, SEED):
         setattr(config.option, option.ini, _setting(config, option))
@@ -140,7 +140,7 @@ def cosim_seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def cosim_config(request: pytest.FixtureRequest) -> SocConfig:
     """The `SocConfig` that the options and the test's `cosim` markers ask for."""
-    settings: dict[str, str] = {ENGINE.name: request.config.getoption(ENGINE.ini)}
+    settings: dict[str, object] = {ENGINE.name: request.config.getoption(ENGINE.ini)}
     for marker in reversed(list(request.node.iter_markers("cosim"))):
         if marker.args:
             raise pytest.UsageError("pytest.mark.cosim takes keyword arguments only")

@@ -35,7 +35,8 @@ FLOORS = (
     ("cosim.engine",),
     ("cosim.client", "cosim.blocks", "cosim.assembly", "cosim.run_limits", "cosim.soc"),
     (
-        "cosim.image_history", "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
+        "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols",
+        "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
     ),
     ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin"),
