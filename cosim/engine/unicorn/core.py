@@ -103,6 +103,10 @@ class Core(ABC):
         #: Set by the engine: whether another core must first catch up with this one.
         self.must_wait: Callable[[], bool] = lambda: False
         self.waiting = False
+        #: Set by the engine: call it when something happened that the core may have to take or to wake up for.
+        self.alert: Callable[[], None] = lambda: None
+        #: The virtual time at which it was called first since the last look.
+        self.alerted_at: int | None = None
         self._loop = loop
         self._value = 0  # what the read at work gets, and its address
         self._read_at = 0
@@ -152,9 +156,21 @@ class Core(ABC):
         self.lane.busy = 0
 
     def sleep(self) -> None:
-        """The core executed WFI. Nothing wakes it yet: interrupts are not delivered."""
+        """The core executed WFI."""
         self.set_state(CoreState.SLEEPING)
         self.machine.log.emit(CoreStopped(self.name, "wfi"))
+
+    def wakes(self) -> bool:
+        """Whether there is a reason to end its sleep; asked after `alert`."""
+        return False
+
+    def wake(self, at_ps: int) -> None:
+        """End its sleep at virtual time `at_ps`: its clock goes on from there."""
+        self.lane.origin_ps, self.lane.origin_retired = max(at_ps, self.time_ps), self.lane.retired
+        self.set_state(CoreState.RUNNING)
+
+    def deliver(self) -> None:
+        """Take what can be taken now; called after `alert`, while the core runs and stands between two instructions."""
 
     # -- trapped instructions --------------------------------------------------------------------------------------
 
@@ -412,11 +428,12 @@ class Core(ABC):
 
     def save(self) -> object:
         """Registers, counters and state; valid for this instance only (a Unicorn context fits no other)."""
-        return self.uc.context_save(), self.state, tuple(getattr(self.lane, f) for f in _SAVED)
+        counters = tuple(getattr(self.lane, f) for f in _SAVED)
+        return self.uc.context_save(), self.state, self.alerted_at, counters
 
     def load(self, state: Any) -> None:
         """Restore what `save` returned and drop all translations; the view follows the firewall as always."""
-        context, core_state, counters = state
+        context, core_state, self.alerted_at, counters = state
         self.uc.context_restore(context)
         for field, value in zip(_SAVED, counters, strict=True):
             setattr(self.lane, field, value)

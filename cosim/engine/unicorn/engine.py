@@ -51,14 +51,18 @@ class UnicornEngine:
         self._quantum_ps = max(1, machine.quantum * PICOSECONDS // self._m4.lane.mips)
         self._horizon_ps = 0
         self._current: Core | None = None
+        self._leader: Core | None = None  # the core that others catch up with
         self._fresh: set[str] = set()
         self._dirty: set[str] = set()
         self._stale: list[tuple[Core, MemoryBank, int, int]] = []
         self._reason: StopReason | None = None
         self._at_horizon = True
+        self._idle_ps = 0  # how far virtual time went while every core slept
+        self._alarm_ps: int | None = None
         self._mapped = self._restart = False
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
+            core.alert = self._alerter(core)
         machine.firewall.listen(self._on_firewall_change)
         machine.bus.listen_writes(self._on_host_write)
         machine.log.clock = self.stamp
@@ -66,10 +70,17 @@ class UnicornEngine:
     def _core_entry(self, type_name: str) -> tuple[str, Loop, int]:
         entries: tuple[Entry, ...] = self._machine.platform.of_type(type_name)
         if len(entries) != 1:
-            raise EngineError(f"the embedded engine needs exactly one {type_name}, found {len(entries)}")
+            raise EngineError(
+                f"the embedded engine needs exactly one {type_name}, found {len(entries)}",
+                hint="start from stm32mp157.repl",
+            )
         mips = entries[0].properties.get("PerformanceInMips", 100)
         if not isinstance(mips, int) or not 1 <= mips <= 10_000:
-            raise EngineError(f"{entries[0].name}: PerformanceInMips must be 1 to 10000", core=entries[0].name)
+            raise EngineError(
+                f"{entries[0].name}: PerformanceInMips must be 1 to 10000",
+                hint="correct the platform file; it is the clock of the core in MHz",
+                core=entries[0].name,
+            )
         return entries[0].name, self._loop, mips
 
     # -- what the SoC sees -------------------------------------------------------------------------------------
@@ -88,8 +99,13 @@ class UnicornEngine:
         """Now: the core at work, or the latest time any core has reached when none is."""
         core = self._current
         if core is None:
-            return Stamp(max(c.time_ps for c in self._order), "host", 0, 0)
+            return Stamp(self._now_ps(), "host", 0, 0)
         return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc)
+
+    def _now_ps(self) -> int:
+        if self._current is not None:
+            return self._current.time_ps
+        return max(self._idle_ps, *(core.time_ps for core in self._order))
 
     def start(self, core: str, entry: int) -> None:
         """See `Engine.start`."""
@@ -109,20 +125,48 @@ class UnicornEngine:
                 reason = self._why_stop(until, end)
                 if reason is not None:
                     return reason
-                self._prepare()
-                due = self._machine.timers.next_at()
-                goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK, due if due is not None else end)
-                goal = max(goal, self._horizon_ps)
-                self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
-                # With a lane at work the turn to the horizon is not over yet, even if it is the last one.
-                self._at_horizon = lane is None
-                if lane is not None:
-                    self._serve(next(core for core in self._order if core.lane is lane), error)
-                else:
-                    self._current = None
-                    self._machine.timers.run_due(self._horizon_ps)
+                self._turn(end)
         finally:
             self._current = None
+
+    def _turn(self, end: int) -> None:
+        """Go on to the next alarm or the next look at the condition, at most to `end`; less when a core wants us."""
+        self._prepare()
+        due = self._machine.timers.next_at()
+        if not self._any_runs():
+            self._horizon_ps = self._idle_ps = max(self._horizon_ps, end if due is None else min(due, end))
+            self._at_horizon = True
+            self._run_alarms(self._horizon_ps)
+            return
+        if due is not None and due < self._horizon_ps:  # set in this turn, for a time within it
+            for core in self._order:
+                self._run(core, limit_at(core.lane, due))
+            self._current = None
+            self._run_alarms(due)
+            return
+        goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK, due if due is not None else end)
+        goal = max(goal, self._horizon_ps)
+        self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
+        # With a lane at work the turn to the horizon is not over yet, even if it is the last one.
+        self._at_horizon = lane is None
+        if lane is not None:
+            self._serve(next(core for core in self._order if core.lane is lane), error)
+        else:
+            self._current = None
+            self._run_alarms(self._horizon_ps)
+
+    def _run_alarms(self, now_ps: int) -> None:
+        """Let the alarms go off that are due, each at its own time."""
+        timers = self._machine.timers
+        while (due := timers.next_at()) is not None and due <= now_ps:
+            self._alarm_ps = due
+            try:
+                timers.run_due(due)
+            finally:
+                self._alarm_ps = None
+
+    def _any_runs(self) -> bool:
+        return any(core.state is CoreState.RUNNING for core in self._order)
 
     def _why_stop(self, until: Callable[[], bool] | None, end: int) -> StopReason | None:
         if self._reason is not None:
@@ -135,7 +179,7 @@ class UnicornEngine:
             )
         if until is not None and until():
             return StopReason.CONDITION
-        if not any(core.state is CoreState.RUNNING for core in self._order):
+        if not self._any_runs() and not self._alerted() and self._machine.timers.next_at() is None:
             return StopReason.IDLE
         return StopReason.TIME if self._at_horizon and self._horizon_ps >= end else None
 
@@ -176,11 +220,11 @@ class UnicornEngine:
 
     def save(self) -> object:
         """See `Engine.save`."""
-        return self._horizon_ps, frozenset(self._fresh), tuple(core.save() for core in self._order)
+        return self._horizon_ps, self._idle_ps, frozenset(self._fresh), tuple(core.save() for core in self._order)
 
     def load(self, state: Any) -> None:
         """See `Engine.load`."""
-        self._horizon_ps, fresh, cores = state
+        self._horizon_ps, self._idle_ps, fresh, cores = state
         self._fresh = set(fresh)
         for core, saved in zip(self._order, cores, strict=True):
             core.load(saved)
@@ -198,6 +242,29 @@ class UnicornEngine:
             )
 
         return must_wait
+
+    def _alerter(self, core: Core) -> Callable[[], None]:
+        def alert() -> None:
+            if core.alerted_at is None:
+                core.alerted_at = self._now_ps() if self._alarm_ps is None else self._alarm_ps
+            self._interrupt_current()
+
+        return alert
+
+    def _alerted(self) -> bool:
+        return any(core.alerted_at is not None for core in self._order)
+
+    def _deliver(self, core: Core) -> None:
+        """Let a core that stands between two instructions take what it was alerted for, and wake up for it."""
+        if core.alerted_at is None or core.name in self._fresh:
+            return
+        at_ps, core.alerted_at = core.alerted_at, None
+        if core.state is CoreState.SLEEPING and core.wakes():
+            core.wake(at_ps)
+        if core.state is CoreState.RUNNING:
+            before, self._current = self._current, core
+            core.deliver()
+            self._current = before
 
     def _prepare(self) -> None:
         """Bring the cores' views up to date, and see fresh cores through their first instruction."""
@@ -223,23 +290,38 @@ class UnicornEngine:
             if core.lane.retired > before:
                 self._current = core
                 self._machine.log.emit(FirstInstruction(name, entry))
+        for core in self._order:
+            if core is not self._leader:
+                self._deliver(core)
 
     def _run(self, core: Core, limit: int) -> None:
         """Run one core to `limit`, whatever it needs on the way."""
         while core.lane.runnable and core.lane.retired < limit:
-            if self._dirty or self._stale:
+            if self._dirty or self._stale or self._alerted():
                 self._prepare()
-            core.lane.limit = limit
+            bound = self._bound(core, limit)
+            if core.lane.retired >= bound:
+                self._catch_up(core)
+                self._run_alarms(core.time_ps)
+                continue
+            core.lane.limit = bound
             error = self._loop.run(core.lane)
             if error or core.lane.attention or core.lane.busy:
                 self._serve(core, error)
 
+    def _bound(self, core: Core, limit: int) -> int:
+        """`limit`, or where the next alarm is due if that is before."""
+        due = self._machine.timers.next_at()
+        return limit if due is None else min(limit, max(core.lane.retired, limit_at(core.lane, due)))
+
     def _catch_up(self, leader: Core) -> None:
-        now = leader.time_ps
+        """Bring the cores that follow `leader`, which stands inside an instruction, to its time."""
+        now, before = leader.time_ps, self._leader
+        self._leader = leader
         self._prepare()
         for follower in self._order[self._order.index(leader) + 1 :]:
             self._run(follower, limit_at(follower.lane, now))
-        self._current = leader
+        self._current, self._leader = leader, before
 
     def _interrupt_current(self) -> None:
         """Make the core at work stop at its next instruction, so that the engine can act."""
