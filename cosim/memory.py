@@ -44,7 +44,15 @@ class MemoryBank:
             )
         self.name = name
         self.size = size
-        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, OverflowError) as error:
+            raise EngineError(
+                f"memory {name} of 0x{size:x} bytes cannot be had from this machine: {error}",
+                hint="give it a smaller size",
+                target=name,
+                size=size,
+            ) from error
         self._anchor = ctypes.c_char.from_buffer(self._memory)
 
     @property

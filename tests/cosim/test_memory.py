@@ -51,10 +51,11 @@ def test_a_write_outside_the_bank_is_refused_whole(bank: MemoryBank) -> None:
     assert bank.read(SIZE - 2, 2) == bytes(2)
 
 
-@pytest.mark.parametrize("size", [0, -4096, 100])
+@pytest.mark.parametrize("size", [0, -4096, 100, 1 << 56, 1 << 70])
 def test_sizes_that_cannot_be_mapped_are_refused(size: int) -> None:
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError) as refused:
         MemoryBank("odd", size)
+    assert refused.value.hint
 
 
 def test_a_snapshot_holds_used_chunks_only_and_restores_everything(bank: MemoryBank) -> None:
