@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 TESTS ?= tests examples
+FUZZ_SECONDS ?= 600
 
 RUN := $(VENV)/bin
 DEMO := artifacts/demo
@@ -13,7 +14,7 @@ KEY := firmware/keys/test-rsa4096.pem
 SOURCES_OF_INSTALL := pyproject.toml setup.py cosim/engine/unicorn/loop.c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format firmware firmware-check wheel clean
+.PHONY: help demo test bench fuzz lint format firmware firmware-check wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
@@ -35,6 +36,9 @@ test: $(VENV)/installed-dev ## run the whole suite
 
 bench: $(VENV)/installed-dev ## measure speed and memory (minutes; wants a quiet machine)
 	$(RUN)/python -m cosim.bench
+
+fuzz: $(VENV)/installed-fuzz ## fuzz every target for its share of FUZZ_SECONDS=600 (Linux; finds lie in artifacts/fuzz)
+	$(RUN)/python tests/fuzz/run_fuzzer.py --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/installed-dev ## check style and types
 	$(RUN)/ruff check .
@@ -81,3 +85,8 @@ $(VENV)/installed-dev: $(VENV)/created $(SOURCES_OF_INSTALL)
 	@echo "installing the project and its development tools into $(VENV)"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	@echo "installing atheris into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
