@@ -169,7 +169,7 @@ class Core(ABC):
         self.lane.origin_ps, self.lane.origin_retired = max(at_ps, self.time_ps), self.lane.retired
         self.set_state(CoreState.RUNNING)
 
-    def deliver(self) -> None:
+    def deliver(self) -> None:  # noqa: B027 - a core without interrupts has nothing to take
         """Take what can be taken now; called after `alert`, while the core runs and stands between two instructions."""
 
     # -- trapped instructions --------------------------------------------------------------------------------------
