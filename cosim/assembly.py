@@ -22,7 +22,6 @@ from cosim.peripherals.gic import Gic
 from cosim.peripherals.rcc import BootControl, Rcc
 from cosim.peripherals.tzc400 import Tzc400
 from cosim.peripherals.unmodelled import Unmodelled, uncovered
-from cosim.peripherals.usart import Stm32Usart
 from cosim.platform.model import Entry, Platform
 from cosim.platform.reader import load_platform, require_types
 from cosim.platform.validate import extent
@@ -101,8 +100,7 @@ def build_parts(
     blocks: dict[str, Peripheral] = {}
     for entry in platform.entries.values():
         if entry.type == USART_TYPE:
-            output = interrupts.output(entry.name)
-            blocks[entry.name] = Stm32Usart(maker.base(entry.name), log, entry.name, output)
+            blocks[entry.name] = maker.usart(entry.name)
         elif entry.type == GIC_TYPE:
             blocks[entry.name] = gic = Gic(maker.base(entry.name), log, entry.name)
             interrupts.gic.connect(gic.set_line)

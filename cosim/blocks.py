@@ -16,7 +16,7 @@ from cosim.events import EventLog
 from cosim.interrupts import Interrupts, Output
 from cosim.peripherals.crc import Crc
 from cosim.peripherals.dbgmcu import Dbgmcu
-from cosim.peripherals.dma import Dma, Memory
+from cosim.peripherals.dma import STREAMS, Dma, Memory
 from cosim.peripherals.dmamux import Dmamux
 from cosim.peripherals.etzpc import Etzpc
 from cosim.peripherals.exti import Exti
@@ -32,6 +32,7 @@ from cosim.peripherals.syscfg import Syscfg
 from cosim.peripherals.tamp import Tamp
 from cosim.peripherals.tim import GeneralTimer, Timer, WideTimer
 from cosim.peripherals.tzc400 import Tzc400
+from cosim.peripherals.usart import Stm32Usart
 from cosim.peripherals.wwdg import Wwdg
 from cosim.platform.model import Entry, Platform
 from cosim.timers import Timers
@@ -39,6 +40,9 @@ from cosim.timers import Timers
 GPIO_PORTS = "ABCDEFGHIJKZ"
 #: EXTI line of the WWDG1's reset (RM0436, EXTI event table).
 _WWDG1_RESET_LINE = 68
+#: Numbers of the receive requests at the DMAMUX1 (RM0436, DMAMUX1 assignment); transmission has the next one.
+#: USART1 is out of reach of DMA1 and DMA2.
+_USART_REQUESTS = {"usart2": 43, "usart3": 45, "uart4": 63, "uart5": 65, "usart6": 71, "uart7": 79, "uart8": 81}
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class BlockMaker:
     ) -> None:
         self.log, self.timers, self.smc, self.memory, self.options = log, timers, smc, memory, options
         self._platform, self._interrupts, self._boot = platform, interrupts, boot
+        self._dmas: dict[str, Dma] = {}
 
     def make(self, entry: Entry) -> Peripheral:
         """The model of a Python-modelled entry. Raises `PlatformError` when there is none."""
@@ -135,7 +140,28 @@ class BlockMaker:
         """Pin and wake-up events."""
         return Exti(self.base("exti"), self.log, self.outputs("exti", Exti.output_names))
 
+    @cached_property
+    def dmamux(self) -> Dmamux:
+        """The way of DMA requests to the controllers."""
+        streams = tuple(dma.request(n) for dma in (self.dma("dma1"), self.dma("dma2")) for n in range(STREAMS))
+        return Dmamux(self.base("dmamux"), self.log, streams)
+
+    def dma(self, name: str) -> Dma:
+        """A DMA controller, one for each name."""
+        if name not in self._dmas:
+            outputs = self.outputs(name, Dma.output_names)
+            self._dmas[name] = Dma(self.base(name), self.log, outputs, name, self.memory)
+        return self._dmas[name]
+
     # Blocks with ties to others
+
+    def usart(self, name: str) -> Stm32Usart:
+        """A serial port, with DMA where the description has the controllers."""
+        requests: dict[str, Output] = {}
+        if name in _USART_REQUESTS and "dmamux" in self._platform.entries:
+            receive = _USART_REQUESTS[name]
+            requests = {"Rx": self.dmamux.request(receive), "Tx": self.dmamux.request(receive + 1)}
+        return Stm32Usart(self.base(name), self.log, name, self._interrupts.output(name), requests)
 
     def gpio(self, name: str) -> Gpio:
         """A port, whose pins reach the EXTI; the secure world has freed port Z's for the normal world."""
@@ -203,10 +229,6 @@ class BlockMaker:
 _Maker = Callable[[BlockMaker, str], Peripheral]
 
 
-def _dma(maker: BlockMaker, name: str) -> Peripheral:
-    return Dma(maker.base(name), maker.log, maker.outputs(name, Dma.output_names), name, maker.memory)
-
-
 def _rng(maker: BlockMaker, name: str) -> Peripheral:
     return Rng(maker.base(name), maker.log, maker.outputs(name, Rng.output_names), name, maker.options.seed)
 
@@ -236,9 +258,9 @@ _MAKERS: Mapping[str, _Maker] = {
     "rng2": _rng,
     "crc1": lambda maker, name: Crc(maker.base(name), maker.log, name),
     "crc2": lambda maker, name: Crc(maker.base(name), maker.log, name),
-    "dma1": _dma,
-    "dma2": _dma,
-    "dmamux": lambda maker, name: Dmamux(maker.base(name), maker.log),
+    "dma1": BlockMaker.dma,
+    "dma2": BlockMaker.dma,
+    "dmamux": lambda maker, _: maker.dmamux,
     "syscfg": lambda maker, name: Syscfg(maker.base(name), maker.log),
     "dbgmcu": lambda maker, name: Dbgmcu(maker.base(name), maker.log),
 }

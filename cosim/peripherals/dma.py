@@ -1,12 +1,15 @@
-"""DMA1 and DMA2 of the STM32MP15: eight streams each; memory-to-memory transfers happen at once.
+"""DMA1 and DMA2 of the STM32MP15: eight streams each; transfers happen at once.
 
 Source: RM0436 (DMA) as quoted by ST's CMSIS header and SVD.
 A stream in memory-to-memory mode reads at PAR and writes at M0AR as soon as EN is set; the transfer is over before the
 write to CR returns, so half-transfer and completion rise together. A part that reaches nothing, or that the platform
 answers with an abort, ends it with a transfer error. Its accesses carry the M4's attributes, to the firewall and in the
 log; the hardware's own NSAID (6) is not told apart from the M4's (1) at the TZC-400.
-Streams from and to peripherals wait for requests that no block here makes. FIFO thresholds, bursts, double buffering
-and priorities are stored without effect.
+A stream from or to a peripheral moves one item of PSIZE for another while the peripheral asks for it; items lie one
+behind the other in memory, whatever MSIZE says. NDTR counts down, HTIF and TCIF rise on the way. In circular and double
+buffer mode the stream begins again; one that feeds a peripheral which always asks makes one round each time the request
+rises or the stream is switched on, since an endless transfer that takes no time has no end. FIFO thresholds, bursts,
+peripheral flow control and priorities are stored without effect.
 """
 
 from __future__ import annotations
@@ -15,14 +18,15 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from cosim.access import Initiator
-from cosim.errors import BusFault
+from cosim.errors import BusFault, EngineError
 from cosim.events import EventLog
 from cosim.interrupts import Output
 from cosim.registers import Access, Field, Register, RegisterBlock
 
 STREAMS = 8
 _EN, _TEIE, _HTIE, _TCIE, _PINC, _MINC = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 9, 1 << 10
-_DIRECTION, _MEMORY_TO_MEMORY = 3 << 6, 2 << 6
+_DIRECTION, _MEMORY_TO_PERIPHERAL, _MEMORY_TO_MEMORY = 3 << 6, 1 << 6, 2 << 6
+_CIRC, _DBM, _CT = 1 << 8, 1 << 18, 1 << 19
 _TEIF, _HTIF, _TCIF = 1 << 3, 1 << 4, 1 << 5
 #: Where the flags of a stream lie in LISR (streams 0 to 3) and HISR (4 to 7).
 _SHIFTS = (0, 6, 16, 22)
@@ -86,6 +90,13 @@ class Dma(RegisterBlock):
         super().__init__(name, base, log)
         self._outputs = outputs
         self._memory = memory
+        self._asking = [False] * STREAMS
+        self._lengths = [0] * STREAMS  # NDTR when the stream was switched on
+        self._serving: set[int] = set()
+
+    def request(self, stream: int) -> Output:
+        """The request input of `stream`: told whether its peripheral asks for transfers."""
+        return lambda level: self._ask(stream, level)
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
         """As the table says; an enabled stream keeps its settings until it is switched off."""
@@ -98,34 +109,47 @@ class Dma(RegisterBlock):
         if register.name in ("LIFCR", "HIFCR"):
             status = f"{register.name[0]}ISR"
             self.poke(status, self.value(status) & ~written)
-        elif register.name in _CONTROLS and not before & _EN and after & (_DIRECTION | _EN) == _MEMORY_TO_MEMORY | _EN:
-            self._transfer(int(register.name[1]), after)
+        elif register.name in _CONTROLS and after & _EN and not before & _EN:
+            self._begin(int(register.name[1]), after)
         self._update()
 
     def reset(self) -> None:
-        """Back to the reset values."""
+        """Back to the reset values; who asks goes on asking."""
         super().reset()
+        self._lengths = [0] * STREAMS
         self._update()
 
-    def load_extra(self, extra: object) -> None:  # noqa: ARG002
-        """The interrupts follow the restored registers."""
+    def save_extra(self) -> tuple[tuple[bool, ...], tuple[int, ...]]:
+        """Which streams are asked to transfer, and the lengths of their transfers."""
+        return tuple(self._asking), tuple(self._lengths)
+
+    def load_extra(self, extra: object) -> None:
+        """Restore them; the interrupts follow the restored registers."""
+        match extra:
+            case (tuple(asking), tuple(lengths)):
+                self._asking, self._lengths = list(asking), list(lengths)
+            case _:
+                raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         self._update()
 
-    def _transfer(self, n: int, control: int) -> None:
-        try:
-            self._move(n, control)
-        except BusFault:
-            flags = _TEIF
+    # Memory to memory
+
+    def _begin(self, n: int, control: int) -> None:
+        self._lengths[n] = self.value(f"S{n}NDTR")
+        if control & _DIRECTION == _MEMORY_TO_MEMORY:
+            try:
+                self._move(n, control)
+            except BusFault:
+                self._end(n, _TEIF)
+            else:
+                self.poke(f"S{n}NDTR", 0)
+                self._end(n, _HTIF | _TCIF)
         else:
-            flags = _HTIF | _TCIF
-            self.poke(f"S{n}NDTR", 0)
-        self.poke(f"S{n}CR", control & ~_EN)
-        status = "LISR" if n < 4 else "HISR"
-        self.poke(status, self.value(status) | flags << _SHIFTS[n % 4])
+            self._serve(n)
 
     def _move(self, n: int, control: int) -> None:
         source, destination, items = self.value(f"S{n}PAR"), self.value(f"S{n}M0AR"), self.value(f"S{n}NDTR")
-        source_width, width = 1 << min(control >> 11 & 3, 2), 1 << min(control >> 13 & 3, 2)
+        source_width, width = _width(control >> 11), _width(control >> 13)
         if control & _PINC:
             data = self._memory.read(Initiator.M4, source, items * source_width)
         else:
@@ -135,6 +159,65 @@ class Dma(RegisterBlock):
             return
         for at in range(0, len(data), width):
             self._memory.write(Initiator.M4, destination, data[at : at + width])
+
+    # From and to peripherals
+
+    def _ask(self, n: int, level: bool) -> None:
+        self._asking[n] = level
+        self._serve(n)
+        self._update()
+
+    def _serve(self, n: int) -> None:
+        """Transfer while the peripheral asks; its accesses may come back here, and change nothing then."""
+        if n in self._serving or self.value(f"S{n}CR") & _DIRECTION == _MEMORY_TO_MEMORY:
+            return
+        self._serving.add(n)
+        while self._asking[n] and self.value(f"S{n}CR") & _EN and self._item(n):
+            pass
+        self._serving.discard(n)
+
+    def _item(self, n: int) -> bool:
+        """Move one item; whether the stream may move another for the same request."""
+        control, left, length = self.value(f"S{n}CR"), self.value(f"S{n}NDTR"), self._lengths[n]
+        if not left:
+            return False
+        try:
+            self._copy(n, control, length - left)
+        except BusFault:
+            self._end(n, _TEIF)
+            return False
+        left -= 1
+        self._raise(n, _HTIF if left == length // 2 else 0)
+        if left:
+            self.poke(f"S{n}NDTR", left)
+            return True
+        if not control & (_CIRC | _DBM):
+            self.poke(f"S{n}NDTR", 0)
+            self._end(n, _TCIF)
+            return False
+        self.poke(f"S{n}NDTR", length)
+        self.poke(f"S{n}CR", control ^ (_CT if control & _DBM else 0))
+        self._raise(n, _TCIF)
+        return control & _DIRECTION != _MEMORY_TO_PERIPHERAL
+
+    def _copy(self, n: int, control: int, index: int) -> None:
+        width = _width(control >> 11)
+        second = control & (_DBM | _CT) == _DBM | _CT
+        memory = self.value(f"S{n}M1AR" if second else f"S{n}M0AR") + (index * width if control & _MINC else 0)
+        peripheral = self.value(f"S{n}PAR") + (index * width if control & _PINC else 0)
+        outwards = control & _DIRECTION == _MEMORY_TO_PERIPHERAL
+        source, destination = (memory, peripheral) if outwards else (peripheral, memory)
+        self._memory.write(Initiator.M4, destination, self._memory.read(Initiator.M4, source, width))
+
+    # Flags and interrupts
+
+    def _end(self, n: int, flags: int) -> None:
+        self.poke(f"S{n}CR", self.value(f"S{n}CR") & ~_EN)
+        self._raise(n, flags)
+
+    def _raise(self, n: int, flags: int) -> None:
+        status = "LISR" if n < 4 else "HISR"
+        self.poke(status, self.value(status) | flags << _SHIFTS[n % 4])
 
     def _update(self) -> None:
         for n in range(STREAMS):
@@ -146,3 +229,8 @@ class Dma(RegisterBlock):
                 | (_TCIF if control & _TCIE else 0)
             )
             self._outputs[f"Stream{n}"](bool(flags & enabled))
+
+
+def _width(size: int) -> int:
+    """Bytes of an item by MSIZE or PSIZE; the reserved coding counts as a word."""
+    return 1 << min(size & 3, 2)

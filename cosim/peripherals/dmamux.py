@@ -1,17 +1,23 @@
-"""DMAMUX1 of the STM32MP15: which peripheral's requests reach which DMA stream, as stored settings.
+"""DMAMUX1 of the STM32MP15: which peripheral's requests reach which DMA stream.
 
-Source: RM0436 (DMAMUX) as quoted by ST's CMSIS header and SVD. No block here makes requests, so nothing is routed and
-overruns do not happen.
+Source: RM0436 (DMAMUX) as quoted by ST's CMSIS header and SVD. Channels 0 to 7 go to the streams of DMA1, 8 to 15 to
+those of DMA2. Synchronization and request generators are stored without effect, and overruns do not happen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from cosim.access import Initiator
+from cosim.errors import EngineError
 from cosim.events import EventLog
+from cosim.interrupts import Output
 from cosim.registers import Access, Field, Register, RegisterBlock
 
 CHANNELS, GENERATORS = 16, 8
+_REQUEST_ID = 0xFF
+_CHANNEL_NAMES = tuple(f"C{n}CR" for n in range(CHANNELS))
 
 _CHANNEL = (
     Field("DMAREQ_ID", 0, 8),
@@ -40,9 +46,45 @@ REGISTERS: tuple[Register, ...] = (
 
 
 class Dmamux(RegisterBlock):
-    """The request multiplexer."""
+    """The request multiplexer; `streams` are told the level of the request that is routed to them, by channel."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
 
-    def __init__(self, base: int, log: EventLog, name: str = "dmamux") -> None:
+    def __init__(self, base: int, log: EventLog, streams: Sequence[Output], name: str = "dmamux") -> None:
         super().__init__(name, base, log)
+        self._streams = streams
+        self._high: set[int] = set()
+
+    def request(self, identity: int) -> Output:
+        """The input with the number `identity` (DMAREQ_ID)."""
+        return lambda level: self._set(identity, level)
+
+    def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
+        """Another request may be routed now."""
+        if register.name in _CHANNEL_NAMES:
+            self._route(_CHANNEL_NAMES.index(register.name))
+
+    def reset(self) -> None:
+        """Back to the reset values: nothing is routed."""
+        super().reset()
+        for channel in range(CHANNELS):
+            self._route(channel)
+
+    def save_extra(self) -> tuple[int, ...]:
+        """The requests that are high."""
+        return tuple(sorted(self._high))
+
+    def load_extra(self, extra: object) -> None:
+        """Restore them; the streams have their own snapshot."""
+        if not isinstance(extra, tuple) or not all(isinstance(identity, int) for identity in extra):
+            raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
+        self._high = set(extra)
+
+    def _set(self, identity: int, level: bool) -> None:
+        self._high.add(identity) if level else self._high.discard(identity)
+        for channel, name in enumerate(_CHANNEL_NAMES):
+            if self.value(name) & _REQUEST_ID == identity:
+                self._route(channel)
+
+    def _route(self, channel: int) -> None:
+        self._streams[channel](self.value(_CHANNEL_NAMES[channel]) & _REQUEST_ID in self._high)

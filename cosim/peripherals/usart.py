@@ -1,21 +1,23 @@
 """USART/UART of the STM32MP15 (the layout of the STM32H7 USART) as a console: lines out, bytes in, no timing.
 
 Sources: RM0436 (USART) as quoted by ST's SVD, Linux drivers/tty/serial/stm32-usart.h.
-Transmission is instant, so TXE and TC are always set; a byte goes out only while UE and TE are set, as on silicon. Each
-finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and appear in RDR one after the other. In
-FIFO mode (CR1.FIFOEN) the flags are named TXFNF and RXFNE, and TXFE, TXFT (always: nothing waits to go out), RXFT (as
-many bytes as CR3.RXFTCFG asks for) and RXFF (16 bytes) join them. Baud rate, prescaler, guard time, DMA and errors are
-not modelled: their settings are stored.
+Transmission is instant, so TXE is always set, and TC again with the byte that was written; a byte goes out only while
+UE and TE are set, as on silicon. Each finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and
+appear in RDR one after the other; the line counts as idle (IDLE) when the last of them was taken. In FIFO mode
+(CR1.FIFOEN) the flags are named TXFNF and RXFNE, and TXFE, TXFT (always: nothing waits to go out), RXFT (as many bytes
+as CR3.RXFTCFG asks for) and RXFF (16 bytes) join them. With CR3.DMAT and DMAR the port asks the DMA controllers for
+transfers instead. Baud rate, prescaler, guard time and errors are not modelled: their settings are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import ClassVar
 
 from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import ConsoleLine, EventLog
+from cosim.interrupts import Output
 from cosim.registers import Access, Field, Register, RegisterBlock
 
 #: A line is cut after this many characters, so that a guest cannot make the log grow by one endless line.
@@ -24,8 +26,10 @@ LINE_LIMIT = 512
 RECEIVE_LIMIT = 4096
 
 _UE, _RE, _TE = 1 << 0, 1 << 2, 1 << 3
-_RXNEIE, _TCIE, _TXEIE = 1 << 5, 1 << 6, 1 << 7
-_RXNE, _TC, _TXE, _TEACK, _REACK = 1 << 5, 1 << 6, 1 << 7, 1 << 21, 1 << 22
+_DMAR, _DMAT = 1 << 6, 1 << 7
+_IDLE, _RXNE, _TC, _TXE, _TEACK, _REACK = 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 21, 1 << 22
+#: Interrupt enables of CR1 that lie where their flags lie in ISR, and flags that ICR clears there.
+_ENABLES, _CLEARED = _IDLE | _RXNE | _TC | _TXE, _IDLE | _TC
 _RXFRQ = 1 << 3
 _FIFOEN, _TXFEIE, _RXFFIE = 1 << 29, 1 << 30, 1 << 31
 _TXFTIE, _RXFTIE = 1 << 23, 1 << 28
@@ -56,13 +60,25 @@ REGISTERS: tuple[Register, ...] = (
 
 
 class Stm32Usart(RegisterBlock):
-    """One serial port; `irq` is told the level of its interrupt line whenever it changes."""
+    """One serial port; `irq` is told the level of its interrupt line whenever it changes.
+
+    `requests` has its two DMA requests by name, Rx and Tx; without them nothing serves the port's DMA.
+    """
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
 
-    def __init__(self, base: int, log: EventLog, name: str, irq: Callable[[bool], None] | None = None) -> None:
+    def __init__(
+        self,
+        base: int,
+        log: EventLog,
+        name: str,
+        irq: Output | None = None,
+        requests: Mapping[str, Output] | None = None,
+    ) -> None:
         super().__init__(name, base, log)
         self._irq = irq
+        self._requests = requests or {}
+        self._requested: dict[str, bool] = {}
         self._level = False
         self._line = bytearray()
         self._received = bytearray()
@@ -71,7 +87,7 @@ class Stm32Usart(RegisterBlock):
         """Queue bytes from outside; returns how many were taken, at most what `RECEIVE_LIMIT` leaves room for."""
         taken = data[: RECEIVE_LIMIT - len(self._received)]
         self._received += taken
-        self._update_irq()
+        self._update()
         return len(taken)
 
     def flush(self) -> None:
@@ -84,7 +100,7 @@ class Stm32Usart(RegisterBlock):
         super().reset()
         self.flush()
         self._received.clear()
-        self._update_irq()
+        self._update()
 
     def read_register(self, register: Register, initiator: Initiator) -> int:
         """RDR takes the next byte out of the queue (a debugger only looks); ISR says what is ready."""
@@ -93,31 +109,46 @@ class Stm32Usart(RegisterBlock):
         if register.name == "RDR":
             byte = self._received[0] if self._receiving() else 0
             if initiator is not Initiator.DEBUG and self._receiving():
-                del self._received[0]
-                self._update_irq()
+                self._take()
             return byte
         return super().read_register(register, initiator)
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
-        """Transmit, serve flush requests, follow the interrupt enables."""
-        if register.name == "TDR" and self.value("CR1") & _UE and self.value("CR1") & _TE:
+        """Transmit, serve flush and clear requests, follow the enables."""
+        if register.name == "TDR" and self._transmitting():
             self._transmit(after & 0xFF)
+            self.poke("ISR", self.value("ISR") | _TC)
         elif register.name == "RQR" and written & _RXFRQ:
             self._received.clear()
-        self._update_irq()
+        elif register.name == "ICR":
+            self.poke("ISR", self.value("ISR") & ~(written & _CLEARED))
+        elif register.name == "CR1" and not after & _UE:
+            self.poke("ISR", _TXE | _TC)
+        self._update()
 
-    def save_extra(self) -> tuple[bytes, bytes]:
-        """The unfinished line and the queue."""
-        return bytes(self._line), bytes(self._received)
+    def save_extra(self) -> tuple[bytes, bytes, tuple[tuple[str, bool], ...]]:
+        """The unfinished line, the queue, and the DMA requests."""
+        return bytes(self._line), bytes(self._received), tuple(self._requested.items())
 
     def load_extra(self, extra: object) -> None:
-        """Restore them; the interrupt output follows."""
+        """Restore them; the interrupt output follows, the DMA controllers have the requests in their own snapshot."""
         match extra:
-            case (bytes(line), bytes(received)):
+            case (bytes(line), bytes(received), tuple(requested)):
                 self._line, self._received = bytearray(line), bytearray(received)
+                self._requested = dict(requested)
             case _:
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
-        self._update_irq()
+        self._drive_irq()
+
+    def _take(self) -> None:
+        """The first byte of the queue was read."""
+        del self._received[0]
+        if not self._received:
+            self.poke("ISR", self.value("ISR") | _IDLE)
+        self._update()
+
+    def _transmitting(self) -> bool:
+        return self.value("CR1") & (_UE | _TE) == _UE | _TE
 
     def _receiving(self) -> bool:
         control = self.value("CR1")
@@ -125,7 +156,7 @@ class Stm32Usart(RegisterBlock):
 
     def _status(self) -> int:
         control = self.value("CR1")
-        status = _TXE | _TC
+        status = self.value("ISR")
         if control & _UE:
             status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
         return status | (_RXNE if self._receiving() else 0) | (self._fifo_status() if control & _FIFOEN else 0)
@@ -150,11 +181,19 @@ class Stm32Usart(RegisterBlock):
         self._line.clear()
         self._log.emit(ConsoleLine(self.name, text))
 
-    def _update_irq(self) -> None:
+    def _update(self) -> None:
+        """Tell the DMA controllers and the interrupt line what changed; a transfer comes back here meanwhile."""
+        dma = self.value("CR3")
+        levels = {"Rx": bool(dma & _DMAR) and self._receiving(), "Tx": bool(dma & _DMAT) and self._transmitting()}
+        for name, output in self._requests.items():
+            if levels[name] is not self._requested.get(name, False):
+                self._requested[name] = levels[name]
+                output(levels[name])
+        self._drive_irq()
+
+    def _drive_irq(self) -> None:
         control = self.value("CR1")
-        enabled = (
-            (_RXNE if control & _RXNEIE else 0) | (_TC if control & _TCIE else 0) | (_TXE if control & _TXEIE else 0)
-        )
+        enabled = control & _ENABLES
         if control & _FIFOEN:
             thresholds = self.value("CR3")
             enabled |= (_TXFE if control & _TXFEIE else 0) | (_RXFF if control & _RXFFIE else 0)

@@ -115,6 +115,38 @@ def test_transmit_interrupts_are_raised_while_enabled(port: Port, enable: int) -
     assert port.levels == [True, False]
 
 
+IDLE, TC, IDLEIE, ICR = 0x10, 0x40, 0x10, 0x20
+
+
+def test_the_line_is_idle_when_the_last_received_byte_was_taken(port: Port) -> None:
+    """RM0436, USART: ISR.IDLE rises after reception, and ICR.IDLECF clears it."""
+    port.usart.write(CR1, 4, UE_RE_TE | IDLEIE, M4)
+    port.usart.receive(b"ab")
+    port.usart.read(RDR, 4, M4)
+    assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (0, [])
+    port.usart.read(RDR, 4, M4)
+    assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (IDLE, [True])
+    port.usart.write(ICR, 4, IDLE, M4)
+    assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (0, [True, False])
+
+
+def test_transmission_complete_can_be_cleared_and_comes_back_with_the_next_byte(port: Port) -> None:
+    """RM0436, USART: ICR.TCCF clears ISR.TC, so that an interrupt handler gets rid of it."""
+    port.usart.write(CR1, 4, UE_RE_TE | TCIE, M4)
+    port.usart.write(ICR, 4, TC, M4)
+    assert (port.usart.read(ISR, 4, M4) & TC, port.levels) == (0, [True, False])
+    port.send(b"x")
+    assert (port.usart.read(ISR, 4, M4) & TC, port.levels) == (TC, [True, False, True])
+
+
+def test_flags_fall_back_when_the_port_is_switched_off(port: Port) -> None:
+    port.usart.write(ICR, 4, TC, M4)
+    port.usart.receive(b"a")
+    port.usart.read(RDR, 4, M4)
+    port.usart.write(CR1, 4, 0, M4)
+    assert port.usart.read(ISR, 4, M4) == 0xC0
+
+
 def test_a_snapshot_keeps_the_unfinished_line_and_the_queue(port: Port) -> None:
     port.send(b"first ")
     port.usart.receive(b"z")
