@@ -39,9 +39,6 @@ class Signal(enum.Enum):
     FIQ = "fiq"
 
 
-#: Told the input that is asserted whenever that changes.
-SignalSink = Callable[[Signal], None]
-
 CPU_INTERFACE: tuple[Register, ...] = (
     Register(
         "GICC_CTLR",
@@ -183,14 +180,17 @@ class Gic:
 
     def __init__(self, base: int, log: EventLog, name: str = "gic") -> None:
         self.name = name
+        #: The input of the core that is asserted.
         self.signal = Signal.NONE
-        self._sink: SignalSink | None = None
+        #: Whether any interrupt could be signalled: a group is enabled in the distributor and in the CPU interface.
+        self.armed = False
+        self._sink: Callable[[], None] | None = None
         self._shared = Interrupts()
         self._distributor = GicDistributor(base, log, name, self._shared, self._update)
         self._cpu_interface = GicCpuInterface(base + CPU_INTERFACE_OFFSET, log, name, self._shared, self._update)
 
-    def connect(self, sink: SignalSink) -> None:
-        """Tell `sink` each change of the asserted input from now on."""
+    def connect(self, sink: Callable[[], None]) -> None:
+        """Tell `sink` from now on that `signal` or `armed` changed."""
         self._sink = sink
 
     def read(self, offset: int, size: int, initiator: Initiator) -> int:
@@ -221,11 +221,6 @@ class Gic:
             case _:
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
 
-    @property
-    def armed(self) -> bool:
-        """Whether any interrupt could be signalled: a group is enabled in the distributor and in the CPU interface."""
-        return bool(self._shared.forwarded & self._cpu_interface.value("GICC_CTLR") & (_ENABLEGRP0 | _ENABLEGRP1))
-
     def set_line(self, spi: int, level: bool) -> None:
         """A block drives shared interrupt `spi` (0..255). Raises `EngineError` for another number."""
         if not 0 <= spi < SPIS:
@@ -246,8 +241,9 @@ class Gic:
         return self._cpu_interface, offset - CPU_INTERFACE_OFFSET
 
     def _update(self) -> None:
-        signal = self._cpu_interface.signal()
-        if signal is not self.signal:
-            self.signal = signal
+        enabled = self._shared.forwarded & self._cpu_interface.value("GICC_CTLR") & (_ENABLEGRP0 | _ENABLEGRP1)
+        state = self._cpu_interface.signal(), bool(enabled)
+        if state != (self.signal, self.armed):
+            self.signal, self.armed = state
             if self._sink is not None:
-                self._sink(signal)
+                self._sink()

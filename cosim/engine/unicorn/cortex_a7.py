@@ -1,180 +1,270 @@
-"""The Cortex-A7, normal world: synchronous exceptions and SMC.
+"""The Cortex-A7, normal world: interrupts, sleep, the generic timer's registers, and SMC.
 
-Unicorn stops at an exception but never vectors; this module does what the architecture does (ARMv7-A manual, B1.8):
-bank the return address and CPSR, record status and address, branch to the vector. The non-secure banks are used
-throughout, because guest code on this core is always the normal world.
-
-Status registers, short-descriptor format (B4.1.52, B4.1.96): 0x008 synchronous external abort, with ExT (bit 12) set
-and WnR (bit 11) for writes.
+The core does not look at the GIC's output all the time: it *samples* it, and what it sampled last it takes at the first
+instruction boundary at which CPSR allows (ARMv7-A manual, B1.9.10 and B1.9.12). The engine says when it samples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from typing import Any
 
-from unicorn import UC_ARCH_ARM, UC_MODE_ARM, Uc
-from unicorn.arm_const import (
-    UC_ARM_REG_CP_REG,
-    UC_ARM_REG_CPSR,
-    UC_ARM_REG_LR,
-    UC_ARM_REG_PC,
-    UC_ARM_REG_R0,
-    UC_ARM_REG_R1,
-    UC_ARM_REG_R2,
-    UC_ARM_REG_R3,
-    UC_ARM_REG_R4,
-    UC_ARM_REG_R5,
-    UC_ARM_REG_R6,
-    UC_ARM_REG_R7,
-    UC_ARM_REG_SPSR,
-    UC_CPU_ARM_CORTEX_A7,
-)
+from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
-from cosim.access import AccessKind, Initiator
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.core import Core, Fault
-from cosim.engine.unicorn.loop import Loop
-from cosim.events import CoreStopped, ExceptionTaken
+from cosim.engine.unicorn.a7_exceptions import (
+    CPSR_A,
+    CPSR_F,
+    CPSR_I,
+    CPSR_T,
+    FIQ,
+    IRQ,
+    MODE_MASK,
+    MODE_SVC,
+    MODE_USER,
+    A7Exceptions,
+)
+from cosim.engine.unicorn.a7_traps import (
+    A7_TRAPS,
+    SEV_BITS,
+    TIMER_BITS,
+    UNMASKING_BITS,
+    WFE_BITS,
+    TimerAccess,
+    condition_passed,
+    decode_timer,
+    opcode_of,
+)
+from cosim.engine.unicorn.loop import CORE_REGISTERS, Loop
+from cosim.errors import EngineError
+from cosim.events import CoreStopped
+from cosim.peripherals.generic_timer import GenericTimer
+from cosim.peripherals.gic import Gic, Signal
 
-# Unicorn's numbers of exceptions (QEMU's EXCP_*)
-EXCP_SWI = 2
-EXCP_PREFETCH_ABORT = 3
-EXCP_BKPT = 7
+#: Unicorn's number of the exception (QEMU's EXCP_SMC).
 EXCP_SMC = 13
-
-CPSR_T, CPSR_F, CPSR_I, CPSR_A, CPSR_E = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
-CPSR_IT_J = 0x0700FC00
-MODE_MASK, MODE_SVC, MODE_ABORT, MODE_UNDEFINED = 0x1F, 0x13, 0x17, 0x1B
-SCTLR_V, SCTLR_EE, SCTLR_TE = 1 << 13, 1 << 25, 1 << 30
-
-# (coprocessor, 64 bit, secure bank, CRn, CRm, opc1, opc2)
-SCTLR = (15, 0, 0, 1, 0, 0, 0)
-DFSR = (15, 0, 0, 5, 0, 0, 0)
-IFSR = (15, 0, 0, 5, 0, 0, 1)
-DFAR = (15, 0, 0, 6, 0, 0, 0)
-IFAR = (15, 0, 0, 6, 0, 0, 2)
-VBAR = (15, 0, 0, 12, 0, 0, 0)
-
-#: That many exceptions without an instruction between them mean that there will never be one.
-MOST_ENTRIES = 8
-SYNCHRONOUS_EXTERNAL_ABORT = 0x1008
-WRITE_NOT_READ = 1 << 11
-DEBUG_EVENT = 0x2
+#: A core that is awake looks at what others do to the GIC at multiples of this much virtual time.
+GRID_PS = 100_000
+GENERIC_TIMER_TYPE = "Timers.ARM_GenericTimer"
 
 
-@dataclass(frozen=True)
-class _Exception:
-    """Name, mode, vector offset, and what is added to the PC for the link register (Table B1-7)."""
-
-    name: str
-    mode: int
-    vector: int
-    link: int
+def next_on_grid(time_ps: int) -> int:
+    """The first multiple of `GRID_PS` after a virtual time."""
+    return (time_ps // GRID_PS + 1) * GRID_PS
 
 
-UNDEFINED = _Exception("undefined-instruction", MODE_UNDEFINED, 0x04, 4)
-SUPERVISOR_CALL = _Exception("supervisor-call", MODE_SVC, 0x08, 0)
-PREFETCH_ABORT = _Exception("prefetch-abort", MODE_ABORT, 0x0C, 4)
-DATA_ABORT = _Exception("data-abort", MODE_ABORT, 0x10, 8)
-
-_ARGUMENTS = (
-    UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3,
-    UC_ARM_REG_R4, UC_ARM_REG_R5, UC_ARM_REG_R6, UC_ARM_REG_R7,
-)  # fmt: skip
-
-
-class CortexA7(Core):
+class CortexA7(A7Exceptions):
     """One Cortex-A7 core; starts in Supervisor mode, ARM state, MMU off."""
 
-    initiator = Initiator.A7_NS
+    traps = A7_TRAPS
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
-        uc = Uc(UC_ARCH_ARM, UC_MODE_ARM)
-        uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_A7)
-        super().__init__(machine, uc, loop, mips)
-        self.name = name
-        self._entries: tuple[int, ...] = ()  # instruction counts at the last exceptions
+        super().__init__(machine, name, loop, mips)
+        #: Set by the engine: bring the other cores to this one's time.
+        self.catch_up: Callable[[], None] = lambda: None
+        self._signal = Signal.NONE  # the GIC's output as sampled
+        self._samples_now = False  # at the next boundary
+        self._look = machine.timers.alarm(lambda _at_ps: self._sample_soon())
+        self._event = False  # the event register of WFE
+        self._in_wfe = False
+        self._event_stream = machine.timers.alarm(self.wake)
+        self._private = False
+        self._gic = next((w.target for w in machine.bus.windows if isinstance(w.target, Gic)), None)
+        if self._gic is not None:
+            self._gic.connect(self._on_gic_change)
+        self._timer = self._make_timer(machine)
+        self._set_traps()
+
+    def _make_timer(self, machine: Machine) -> GenericTimer | None:
+        for entry in machine.platform.of_type(GENERIC_TIMER_TYPE):
+            frequency = entry.properties.get("frequency")
+            if not isinstance(frequency, int):
+                raise EngineError(f"{entry.name} has no frequency", hint="add `frequency: 24000000`", entry=entry.name)
+            lines = {interrupt.source: interrupt.line for interrupt in entry.interrupts}
+            physical, virtual = (lines.get(f"EL1{kind}TimerIRQ") for kind in ("Physical", "Virtual"))
+            return GenericTimer(frequency, machine.timers, self._private_line(physical), self._private_line(virtual))
+        return None
+
+    def _private_line(self, line: int | None) -> Callable[[bool], None]:
+        def drive(level: bool) -> None:
+            if self._gic is not None and line is not None:
+                self._private = True
+                self._gic.set_ppi(line, level)
+                self._private = False
+
+        return drive
 
     def start(self, entry: int) -> None:
         """Begin at `entry`, as the boot chain hands over to the normal world."""
         self.uc.reg_write(UC_ARM_REG_CPSR, MODE_SVC | CPSR_A | CPSR_I | CPSR_F)
         self.uc.reg_write(UC_ARM_REG_PC, entry)
         self._entries = ()
+        self._event = self._in_wfe = False
+        self._event_stream.set(None)
         self.set_state(CoreState.RUNNING)
+        self._sample_soon()
 
     def smc_arguments(self) -> tuple[int, ...]:
         """r0 to r7."""
-        return tuple(self.uc.reg_read(r) for r in _ARGUMENTS)
+        return tuple(self.uc.reg_read(r) for r in CORE_REGISTERS[:8])
 
     def smc_results(self, results: tuple[int, int, int, int]) -> None:
         """Put the secure monitor's answer into r0 to r3; r4 to r12 stay as they are (OP-TEE's ARMv7 monitor)."""
-        for register, value in zip(_ARGUMENTS[:4], results, strict=True):
+        for register, value in zip(CORE_REGISTERS[:4], results, strict=True):
             self.uc.reg_write(register, value)
 
-    def take_fault(self, fault: Fault) -> None:
-        """Deliver an external abort of a data access or an instruction fetch."""
-        status = SYNCHRONOUS_EXTERNAL_ABORT
-        if fault.kind is AccessKind.FETCH:
-            self._write_cp(IFSR, status)
-            self._write_cp(IFAR, fault.address)
-            self._enter(PREFETCH_ABORT, status, fault.address)
-            return
-        if fault.kind is AccessKind.WRITE:
-            status |= WRITE_NOT_READ
-        self._write_cp(DFSR, status)
-        self._write_cp(DFAR, fault.address)
-        self._enter(DATA_ABORT, status, fault.address)
+    # -- interrupts ------------------------------------------------------------------------------------------------
 
-    def take_interrupt(self, number: int) -> None:
-        """Deliver an exception that Unicorn reported by number, SMC excepted."""
-        if number == EXCP_SWI:
-            self.complete()
-            self._enter(SUPERVISOR_CALL)
-        elif number in (EXCP_BKPT, EXCP_PREFETCH_ABORT):
-            self.lane.busy = 0
-            self._write_cp(IFSR, DEBUG_EVENT)
-            self._enter(PREFETCH_ABORT, DEBUG_EVENT, self.pc)
-        else:
-            # A translation fault of the guest's own MMU (4) and anything newer: Unicorn does not tell the address.
-            self.lane.busy = 0
-            self.set_state(CoreState.LOCKED_UP)
-            self.machine.log.emit(CoreStopped(self.name, f"unsupported exception {number}"))
+    @property
+    def attentive(self) -> bool:
+        """Whether an interrupt could reach this core: the GIC is armed."""
+        return self._gic is not None and self._gic.armed
 
-    def take_undefined(self) -> None:
-        """Deliver an undefined instruction."""
-        thumb = self.uc.reg_read(UC_ARM_REG_CPSR) & CPSR_T
-        self._enter(replace(UNDEFINED, link=2) if thumb else UNDEFINED)
+    def _on_gic_change(self) -> None:
+        """The GIC asserts another input, or was armed or disarmed.
 
-    def _enter(self, exception: _Exception, status: int = 0, address: int = 0) -> None:
-        uc = self.uc
-        if not self._makes_progress():
-            self.set_state(CoreState.LOCKED_UP)
-            self.machine.log.emit(CoreStopped(self.name, f"endless {exception.name} at 0x{self.pc:08x}"))
-            return
-        self.machine.log.emit(ExceptionTaken(self.name, exception.name, status, address))
-        sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
-        cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
-        entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | exception.mode | CPSR_I
-        if exception.mode == MODE_ABORT:
-            entered |= CPSR_A
-        entered |= CPSR_T if sctlr & SCTLR_TE else 0
-        entered |= CPSR_E if sctlr & SCTLR_EE else 0
-        uc.reg_write(UC_ARM_REG_CPSR, entered)
-        uc.reg_write(UC_ARM_REG_SPSR, cpsr)
-        uc.reg_write(UC_ARM_REG_LR, (pc + exception.link) & 0xFFFFFFFF)
-        base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
-        uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF)
-        self.lane.it_left = 0
-
-    def _makes_progress(self) -> bool:
-        """Whether an instruction retired since one of the last few exceptions.
-
-        Vectors that cannot be fetched or executed raise exceptions for ever. Silicon would hang there; here no virtual
-        time would pass, and no budget would end the run.
+        What this core or its timer did it sees at once, and asleep it sees everything at once. Awake, it has run ahead
+        of the others: what they do it sees at the next time on the grid, which no turn of its own passes.
         """
-        retired = self.lane.retired
-        self._entries = (*self._entries[1 - MOST_ENTRIES :], retired)
-        return len(self._entries) < MOST_ENTRIES or self._entries[0] != retired
+        own = self._private or self.state is CoreState.SLEEPING or self.machine.log.clock().core == self.name
+        if own:
+            self._sample_soon()
+            return
+        self.alert()
+        if self.alerted_at is not None:
+            at_ps = next_on_grid(self.alerted_at)
+            self._look.set(at_ps if self._look.at_ps is None else min(at_ps, self._look.at_ps))
 
-    def _write_cp(self, register: tuple[int, ...], value: int) -> None:
-        self.uc.reg_write(UC_ARM_REG_CP_REG, (*register, value))
+    def _sample_soon(self) -> None:
+        self._samples_now = True
+        self.alert()
+
+    def deliver(self) -> None:
+        """See `Core.deliver`: sample the GIC; if CPSR allows what it asserts, the vector's instruction is next."""
+        if self._samples_now:
+            self._samples_now = False
+            self._look.set(None)
+            self._signal = self._output
+            self._take_signal()
+
+    @property
+    def _output(self) -> Signal:
+        return Signal.NONE if self._gic is None else self._gic.signal
+
+    def _allows(self, signal: Signal) -> bool:
+        mask = {Signal.NONE: 0, Signal.IRQ: CPSR_I, Signal.FIQ: CPSR_F}[signal]
+        return bool(mask) and not self.uc.reg_read(UC_ARM_REG_CPSR) & mask
+
+    def _take_signal(self) -> None:
+        if self._allows(self._signal):
+            self.lane.pc = self.pc
+            self.enter(IRQ if self._signal is Signal.IRQ else FIQ)
+        self._set_traps()
+
+    def _set_traps(self) -> None:
+        """Stop behind what may unmask while something waits for that, which is rarely."""
+        waits = self._signal is not Signal.NONE
+        self.lane.traps_on = TIMER_BITS | WFE_BITS | SEV_BITS | (UNMASKING_BITS if waits else 0)
+
+    # -- sleep -----------------------------------------------------------------------------------------------------
+
+    def sleep(self) -> None:
+        """WFI: sleep until the GIC asserts an input, whatever CPSR masks (B1.8.14)."""
+        if not self._stays_awake(self._is_asserted):
+            self._in_wfe = False
+            super().sleep()
+
+    def wakes(self) -> bool:
+        """See `Core.wakes`."""
+        return self._is_allowed() if self._in_wfe else self._is_asserted()
+
+    def wake(self, at_ps: int) -> None:
+        """See `Core.wake`."""
+        self._event_stream.set(None)
+        super().wake(at_ps)
+        self._sample_soon()
+
+    def _wait_for_event(self) -> None:
+        """WFE: sleep until an event, or an interrupt that CPSR allows (B1.8.13); not when neither can ever come."""
+        if self._stays_awake(self._is_allowed) or self._event:
+            self._event = False
+            return
+        self._event_stream.set(self._timer.next_event(self.time_ps) if self._timer else None)
+        if self.attentive or self._event_stream.at_ps is not None:
+            self._in_wfe = True
+            self.set_state(CoreState.SLEEPING)
+            self.machine.log.emit(CoreStopped(self.name, "wfe"))
+
+    def _stays_awake(self, condition: Callable[[], bool]) -> bool:
+        """Whether what would end the sleep is there already; the other cores have come to this one's time first."""
+        if not self.attentive:
+            return False
+        self.catch_up()
+        if not condition():
+            return False
+        self._sample_soon()
+        return True
+
+    def _is_asserted(self) -> bool:
+        return self._output is not Signal.NONE
+
+    def _is_allowed(self) -> bool:
+        return self._allows(self._output)
+
+    # -- trapped instructions --------------------------------------------------------------------------------------
+
+    def take_trap(self, number: int) -> None:
+        """See `Core.take_trap`."""
+        kind = 1 << number
+        if kind & UNMASKING_BITS:
+            self._take_signal()
+            return
+        cpsr = self.uc.reg_read(UC_ARM_REG_CPSR)
+        thumb = bool(cpsr & CPSR_T)
+        opcode = opcode_of(bytes(self.uc.mem_read(self.pc, 4)), thumb=thumb)
+        if not thumb and not condition_passed(opcode >> 28, cpsr):
+            self.skip_trapped(4)
+        elif kind & TIMER_BITS:
+            self._serve_timer(decode_timer(opcode, thumb=thumb), privileged=cpsr & MODE_MASK != MODE_USER)
+        else:
+            self.skip_trapped(A7_TRAPS[number].size)
+            if kind & WFE_BITS:
+                self._wait_for_event()
+            else:
+                self._event = True
+
+    def _serve_timer(self, access: TimerAccess | None, *, privileged: bool) -> None:
+        timer = self._timer
+        if (
+            access is None
+            or timer is None
+            or not timer.permits(access.register, write=access.write, privileged=privileged)
+        ):
+            self.take_undefined()
+            return
+        numbers = [CORE_REGISTERS[n] for n in access.registers]
+        if access.write:
+            if self.attentive:  # the interrupt may rise at once
+                self.catch_up()
+            value = sum(self.uc.reg_read(number) << 32 * n for n, number in enumerate(numbers))
+            timer.write(access.register, value, self.time_ps)
+        else:
+            value = timer.read(access.register, self.time_ps)
+            for n, number in enumerate(numbers):
+                self.uc.reg_write(number, value >> 32 * n & 0xFFFFFFFF)
+        self.skip_trapped(4)
+
+    # -- snapshots -------------------------------------------------------------------------------------------------
+
+    def save(self) -> object:
+        """See `Core.save`."""
+        timer = self._timer.save() if self._timer else ()
+        return super().save(), (self._signal, self._samples_now, self._event, self._in_wfe), timer
+
+    def load(self, state: Any) -> None:
+        """See `Core.load`."""
+        core, (self._signal, self._samples_now, self._event, self._in_wfe), timer = state
+        super().load(core)
+        if self._timer:
+            self._timer.load(timer)
+        self._set_traps()

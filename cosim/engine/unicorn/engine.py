@@ -4,6 +4,9 @@ The A7 leads and the M4 follows: in each turn the A7 runs to the horizon first. 
 block, to memory that is home to the M4, or an SMC takes effect, the M4 catches up to the A7's time. So everything that
 the two exchange through blocks happens in the order of virtual time, whatever the quantum; only plain shared memory
 that one core polls is as coarse as the quantum. The secure world's own work takes no virtual time.
+
+So the A7 has run ahead when the M4 raises an interrupt for it. Awake, it sees that at the next multiple of `GRID_PS` of
+virtual time, which no turn passes while the GIC is armed; asleep, it wakes at the very time.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from unicorn import __version__ as unicorn_version
 
 from cosim.engine import CoreState, Machine, StopReason
 from cosim.engine.unicorn.core import Core
-from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, CortexA7
+from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, GRID_PS, CortexA7, next_on_grid
 from cosim.engine.unicorn.cortex_m4 import CortexM4
 from cosim.engine.unicorn.loop import PICOSECONDS, Loop, PythonLoop, limit_at
 from cosim.engine.unicorn.native import NativeLoop, library_path
@@ -63,6 +66,7 @@ class UnicornEngine:
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
             core.alert = self._alerter(core)
+        self._a7.catch_up = lambda: self._catch_up(self._a7)
         machine.firewall.listen(self._on_firewall_change)
         machine.bus.listen_writes(self._on_host_write)
         machine.log.clock = self.stamp
@@ -133,20 +137,16 @@ class UnicornEngine:
         """Go on to the next alarm or the next look at the condition, at most to `end`; less when a core wants us."""
         self._prepare()
         due = self._machine.timers.next_at()
+        if due is not None:
+            end = min(end, due)
         if not self._any_runs():
-            self._horizon_ps = self._idle_ps = max(self._horizon_ps, end if due is None else min(due, end))
-            self._at_horizon = True
-            self._run_alarms(self._horizon_ps)
+            if due is not None:
+                self._horizon_ps = self._idle_ps = max(self._horizon_ps, end)
+                self._at_horizon = True
+                self._run_alarms(self._horizon_ps)
             return
-        if due is not None and due < self._horizon_ps:  # set in this turn, for a time within it
-            for core in self._order:
-                self._run(core, limit_at(core.lane, due))
-            self._current = None
-            self._run_alarms(due)
-            return
-        goal = min(end, self._horizon_ps + self._quantum_ps * CHUNK, due if due is not None else end)
-        goal = max(goal, self._horizon_ps)
-        self._horizon_ps, lane, error = self._loop.turns(self._horizon_ps, self._quantum_ps, goal)
+        horizon_ps, quantum_ps, goal = self._plan(min(self._horizon_ps, end), end)
+        self._horizon_ps, lane, error = self._loop.turns(horizon_ps, quantum_ps, goal)
         # With a lane at work the turn to the horizon is not over yet, even if it is the last one.
         self._at_horizon = lane is None
         if lane is not None:
@@ -154,6 +154,20 @@ class UnicornEngine:
         else:
             self._current = None
             self._run_alarms(self._horizon_ps)
+
+    def _plan(self, horizon_ps: int, end: int) -> tuple[int, int, int]:
+        """Horizon, quantum and goal of the next turns.
+
+        No turn of an A7 that is awake and attentive passes a multiple of `GRID_PS`.
+        """
+        quantum_ps, a7 = self._quantum_ps, self._a7
+        if a7.state is CoreState.RUNNING and a7.attentive:
+            horizon_ps = min(horizon_ps, next_on_grid(a7.time_ps))
+            if horizon_ps % GRID_PS or quantum_ps < GRID_PS:
+                end = min(end, next_on_grid(horizon_ps))
+            else:
+                quantum_ps = GRID_PS
+        return horizon_ps, quantum_ps, max(horizon_ps, min(end, horizon_ps + quantum_ps * CHUNK))
 
     def _run_alarms(self, now_ps: int) -> None:
         """Let the alarms go off that are due, each at its own time."""
