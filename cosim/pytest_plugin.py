@@ -2,7 +2,8 @@
 
 Loaded in every pytest run of a project that has this package installed, so it imports nothing of the simulator until a
 fixture asks for it. Options: `--cosim-engine`, `--cosim-seed`, `--cosim-artifacts`, or the ini keys `cosim_engine`,
-`cosim_seed`, `cosim_artifacts`. Marker: `@pytest.mark.cosim(profile=..., firewall=..., deny=...)`.
+`cosim_seed`, `cosim_artifacts`. Markers: `@pytest.mark.cosim(profile=..., firewall=..., deny=...)` and, for the fixture
+of the same name, `@pytest.mark.cosim_campaign(kinds=..., cases=..., seed=...)`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from cosim.options import ARTIFACTS, BOOT_OPTIONS, ENGINE, PYTEST_OPTIONS, SEED,
 
 if TYPE_CHECKING:
     from cosim.boot import BootReport
+    from cosim.campaign.report import Tally
     from cosim.events import EventLog
     from cosim.soc import Soc, SocConfig
     from cosim.testing import Signer
 
 MakeSoc = Callable[..., "Soc"]
 Boot = Callable[..., "BootReport"]
+Attack = Callable[..., "Tally"]
 
 #: Lines of the event log that a report shows; the artifacts hold all of it.
 _TAIL = 200
@@ -49,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and settle the seed once, so that parallel workers get the same."""
     names = ", ".join(f"{option.key}={option.takes}" for option in BOOT_OPTIONS)
     config.addinivalue_line("markers", f"cosim({names}): what kind of SoC the cosim fixtures build.")
+    config.addinivalue_line(
+        "markers",
+        "cosim_campaign(kinds=[mutation, double-fetch, interruption, sequence, fault], cases=N, seed=N): which attacks "
+        "the fixture cosim_campaign makes, how many of each kind (default: all), and the seed of random ones.",
+    )
     for option in (ENGINE, SEED):
         setattr(config.option, option.ini, _setting(config, option))
     if config.getoption(ENGINE.ini) not in ENGINE.choices:
@@ -140,12 +148,17 @@ def cosim_seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def cosim_config(request: pytest.FixtureRequest) -> SocConfig:
     """The `SocConfig` that the options and the test's `cosim` markers ask for."""
-    settings: dict[str, object] = {ENGINE.name: request.config.getoption(ENGINE.ini)}
-    for marker in reversed(list(request.node.iter_markers("cosim"))):
+    return soc_config({ENGINE.name: request.config.getoption(ENGINE.ini), **_settings_of(request.node, "cosim")})
+
+
+def _settings_of(node: pytest.Item, name: str) -> dict[str, object]:
+    """The keyword arguments of a test's markers of that name; the nearest marker wins."""
+    settings: dict[str, object] = {}
+    for marker in reversed(list(node.iter_markers(name))):
         if marker.args:
-            raise pytest.UsageError("pytest.mark.cosim takes keyword arguments only")
+            raise pytest.UsageError(f"pytest.mark.{name} takes keyword arguments only")
         settings.update(marker.kwargs)
-    return soc_config(settings)
+    return settings
 
 
 @pytest.fixture
@@ -186,6 +199,35 @@ def cosim_boot(request: pytest.FixtureRequest, cosim_config: SocConfig) -> Boot:
         report = boot(image, config or cosim_config)
         socs.append(report.soc)
         return report
+
+    return run
+
+
+@pytest.fixture
+def cosim_campaign(request: pytest.FixtureRequest, cosim_config: SocConfig, cosim_seed: int, tmp_path: Path) -> Attack:
+    """Attacks the secure world with an ELF file or image: `cosim_campaign(image)` fails the test for each bypass.
+
+    Takes bytes or a path, as `cosim campaign` does, and returns the counts. The attacks are those of the test's
+    `cosim_campaign` marker, profile and firewall those of its `cosim` marker; the embedded engine runs them.
+    """
+    from cosim.campaign.model import CampaignSpec
+    from cosim.campaign.report import Tally
+    from cosim.campaign.run import Campaign
+    from cosim.campaign.sample import failure, sampling, spread
+    from cosim.testing import bound_image
+
+    wanted = sampling(_settings_of(request.node, "cosim_campaign"), cosim_seed)
+
+    def run(image: bytes | str | Path) -> Tally:
+        data = bound_image(image if isinstance(image, bytes) else Path(image).read_bytes())
+        spec = CampaignSpec(data, cosim_config.profile, cosim_config.firewall, wanted.kinds, seed=wanted.seed)
+        campaign, tally = Campaign(spec), Tally()
+        tally.add(campaign.case(case) for case in spread(campaign, wanted.cases))
+        if tally.bypassed:
+            file = tmp_path / "campaign.sign"
+            file.write_bytes(data)
+            pytest.fail(failure(spec, str(file), tally), pytrace=False)
+        return tally
 
     return run
 

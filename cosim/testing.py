@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosim.resources import TEST_KEY, key_file
+from ta.image_elf import ELF_MAGIC
 from ta.keys import PrivateKey, PublicKey, load_private_key
-from ta.signing import sign_images
+from ta.signing import binding_tlvs, sign_images
 
 Source = bytes | str | os.PathLike[str]
 
@@ -33,6 +34,16 @@ class Signer:
 def default_signer() -> Signer:
     """A signer with the project's test key, which every SoC accepts unless told otherwise."""
     return Signer(load_private_key(key_file(TEST_KEY)))
+
+
+def bound_image(data: bytes) -> bytes:
+    """`data` if it is an image already; an ELF file signed with the test key, for processor 0, version 1 and its table.
+
+    Raises ImageError for what is no usable ELF file.
+    """
+    if not data.startswith(ELF_MAGIC):
+        return data
+    return default_signer().sign(data, platform_tlvs=tuple(binding_tlvs([data], 0, 1)))
 
 
 def flip(image: bytes, offset: int, mask: int = 0x01) -> bytes:

@@ -12,7 +12,7 @@ from ta.profile import FirewallProfile, Profile
 
 #: No campaign counts further; bounds what a replay line may ask for.
 MOST_CASES = 1 << 32
-_MOST_SEED = 1 << 64
+MOST_SEED = 1 << 64
 
 
 class Kind(enum.Enum):
@@ -61,7 +61,7 @@ class CaseId:
             and all(p.isascii() and p.isdigit() and len(p) < 21 for p in parts[1:])
         ):
             index, seed = int(parts[1]), int(parts[2])
-            if index < MOST_CASES and seed < _MOST_SEED:
+            if index < MOST_CASES and seed < MOST_SEED:
                 return cls(kinds[parts[0]], index, seed)
         raise UsageError(
             f"{line[:80]!r} names no case", hint="write kind:index:seed as the campaign printed it", option="replay"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cosim.campaign.run import Campaign
 
 _KINDS = ("mutation", "double-fetch", "interruption", "fault", "sequence")
-_ELF_MAGIC = b"\x7fELF"
 _MOST_JOBS = 256
 
 
@@ -70,6 +69,7 @@ def campaign(
     """
     from cosim.campaign.model import SOFTWARE_KINDS, CampaignSpec, CaseId, Kind
     from cosim.campaign.run import Campaign
+    from cosim.testing import bound_image
     from ta.profile import FirewallProfile, Profile
 
     for target in filter(None, (resume, results, junit_path)):
@@ -81,23 +81,13 @@ def campaign(
     case = None if replay is None else CaseId.parse(replay)
     chosen = (case.kind,) if case is not None else tuple(Kind(k) for k in dict.fromkeys(kinds)) or SOFTWARE_KINDS
     with about(path):
-        image = _image(read_input(path))
+        image = bound_image(read_input(path))
         spec = CampaignSpec(image, Profile(profile), FirewallProfile(firewall), chosen, limit, seed)
         ready = Campaign(spec)
         if case is not None:
             return _replay(ready, case, as_json=as_json)
     command = f"cosim campaign {shlex.quote(str(path))} --profile {profile} --firewall {firewall} --replay"
     return _run(ready, command, jobs=jobs, journal=resume, results=results, junit_path=junit_path, as_json=as_json)
-
-
-def _image(data: bytes) -> bytes:
-    """The image to attack; an ELF file is signed here, bound to processor 0 and its resource table."""
-    if not data.startswith(_ELF_MAGIC):
-        return data
-    from cosim.testing import default_signer
-    from ta.signing import binding_tlvs
-
-    return default_signer().sign(data, platform_tlvs=tuple(binding_tlvs([data], 0, 1)))
 
 
 def _replay(ready: Campaign, case: CaseId, *, as_json: bool) -> int:
