@@ -96,7 +96,7 @@ class HardenedLoader:
             table = plan_table(self._buffer, parts, placements, tlvs.table)
         try:
             located = self._write_all(placements, table)
-            self._look_again(header, located)
+            self._look_again(header, located, tlvs.version or 0)
         except CosimError:
             self._pta.wipe("the load failed")
             raise
@@ -109,11 +109,11 @@ class HardenedLoader:
             self._write(placement)
         return self._locate(table)
 
-    def _look_again(self, header: SignedHeader, located: Located) -> None:
+    def _look_again(self, header: SignedHeader, located: Located, version: int) -> None:
         """From the signed bytes and from memory: is this what was signed?"""
         signed = header.block.data[: HEADER_SIZE + round_up_8(header.tlv_len)]
         with step(self._sink, "segments-again", "every signed segment, and nothing else, lies in memory"):
-            look_again(self._pta, self._device, signed, located)
+            look_again(self._pta, self._device, signed, located, version)
         with step(self._sink, "signature-again", "a second, independent verification agrees"):
             self._pta.confirm_digest(header.sign_type(), hashlib.sha256(signed).digest(), header.signature())
 

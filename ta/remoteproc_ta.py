@@ -138,7 +138,9 @@ class RemoteprocTa:
         known = Command(command)
         _require_types(types, _TYPES[known])
         processor_id = value_of(params, 0).a
-        if known is Command.LOAD_FW:
+        if known is Command.LOAD_FW and self._profile is Profile.HARDENED:
+            self._load_guarded(processor_id, params[1])
+        elif known is Command.LOAD_FW:
             self._load(processor_id, params[1])
         elif known is Command.START_FW:
             self._start(processor_id)
@@ -149,7 +151,31 @@ class RemoteprocTa:
         else:
             table = self._table(processor_id)
             return (params[0], Value(table.pa, 0), Value(table.size, 0), params[3])
+        if known is Command.LOAD_FW and self._profile is Profile.HARDENED:
+            self._require_loaded(processor_id)
         return params
+
+    def _load_guarded(self, processor_id: int, image: Value | MemRef) -> None:
+        """LOAD_FW of the hardened profile: it ends with a complete authentication, or with nothing in memory.
+
+        The loader has taken care of both; this looks at the result alone.
+        """
+        writes_before = self._pta.writes
+        try:
+            self._load(processor_id, image)
+            self._require_loaded(processor_id)
+        except CosimError:
+            if self._pta.writes != writes_before:
+                self._pta.require_clean("the load failed")
+            raise
+
+    def _require_loaded(self, processor_id: int) -> None:
+        """LOAD_FW may succeed only with an image that was authenticated. Raises SECURITY."""
+        context = self._contexts.get(processor_id, Context())
+        if context.state is not FirmwareState.LOADED or context.image is None:
+            self._contexts.pop(processor_id, None)
+            self._pta.require_clean("the load failed")
+            raise _incomplete()
 
     def _load(self, processor_id: int, image: Value | MemRef) -> None:
         if self._profile is Profile.HARDENED:
@@ -184,14 +210,7 @@ class RemoteprocTa:
             raise RefusedError(TeeResult.BAD_STATE, "another firmware is loaded", hint="release it first")
 
     def _load_hardened(self, processor_id: int, image: MemRef) -> None:
-        writes_before = self._pta.writes
-        try:
-            loaded = self._loader(processor_id, image).load()
-        except CosimError:
-            # The loader wiped what it wrote; this makes sure of it.
-            if self._pta.writes != writes_before:
-                self._pta.require_clean("the load failed")
-            raise
+        loaded = self._loader(processor_id, image).load()
         self._contexts[processor_id] = Context(FirmwareState.OFF, loaded.table, loaded)
 
     def _loader(self, processor_id: int, image: MemRef) -> HardenedLoader:
@@ -245,11 +264,7 @@ class RemoteprocTa:
         """Start only what a complete LOAD_FW left; the PTA insists on its own evidence. Raises SECURITY."""
         image = self._contexts[processor_id].image
         if image is None:
-            raise RefusedError(
-                TeeResult.SECURITY,
-                "no complete authentication stands behind the state LOADED",
-                hint="a fault hit the secure world, or someone made one",
-            )
+            raise _incomplete()
         self._pta.raise_version(image.version)
         self._pta.start(processor_id, image.digest, image.version)
 
@@ -291,6 +306,14 @@ class RemoteprocTa:
         context = self._contexts[processor_id]
         image = None if state is FirmwareState.OFF else context.image
         self._contexts[processor_id] = replace(context, state=state, image=image)
+
+
+def _incomplete() -> RefusedError:
+    return RefusedError(
+        TeeResult.SECURITY,
+        "no complete authentication stands behind the state LOADED",
+        hint="a fault hit the secure world, or someone made one",
+    )
 
 
 def _require_types(types: int, wanted: int) -> None:

@@ -19,8 +19,8 @@ from ta.segment_loader import NO_TABLE, Located
 from ta.signed_tlvs import Device, SignedRecord, check_device, read_signed_tlvs
 
 
-def look_again(pta: RemoteprocPta, device: Device, signed: bytes, located: Located) -> None:
-    """Hold memory and the place of the resource table against the signed header and TLVs.
+def look_again(pta: RemoteprocPta, device: Device, signed: bytes, located: Located, version: int) -> None:
+    """Hold memory, the place of the resource table and the rollback version against the signed header and TLVs.
 
     Raises SECURITY, and what reading the TLVs raises.
     """
@@ -28,6 +28,8 @@ def look_again(pta: RemoteprocPta, device: Device, signed: bytes, located: Locat
     tlv_len = struct.unpack_from("<I", signed, 8)[0]
     tlvs = read_signed_tlvs(signed[HEADER_SIZE : HEADER_SIZE + tlv_len])
     check_device(tlvs, device)
+    if (tlvs.version or 0) != version:
+        raise _differs(f"the signed version is {tlvs.version or 0}, not {version}")
     for record in tlvs.records:
         if record.p_type == PT_LOAD and record.p_memsz:
             _look_at(pta, device.processor_id, record)

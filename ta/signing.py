@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import struct
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidSignature
@@ -59,8 +60,8 @@ def sign_images(
 ) -> bytes:
     """Sign one or more ELF files into one image; `platform_tlvs` are (type, value), a repeated type keeps the last.
 
-    With `sign_table_place` an ELF file that has a resource table makes the record RSC_TABLE, which the hardened profile
-    insists on; without it the result is exactly the upstream tool's.
+    With `sign_table_place` the one ELF file that has a resource table makes the record RSC_TABLE, which the hardened
+    profile insists on; without it the result is exactly the upstream tool's.
 
     RSA signs deterministically (PKCS#1 v1.5, SHA-256), ECDSA P-256 as raw r||s with a fresh random number.
     Raises ImageError (`field`, `offset`) for an unusable ELF file or TLV, KeyFileError for an unusable key.
@@ -69,8 +70,10 @@ def sign_images(
         hint = f"Give 1 to {MAX_IMAGES} ELF files."
         raise ImageError(f"cannot sign {len(elves)} images into one file", hint=hint, field="NUM_IMG")
     key_type_of(key)
-    if sign_table_place and (place := _tables_place(elves)) is not None:
-        platform_tlvs = [(PlatformTlv.RSC_TABLE, place), *platform_tlvs]
+    places = _table_places(elves) if sign_table_place else []
+    if len(places) == 1:
+        # No TA loads an image with several tables, so there is no place to sign for it.
+        platform_tlvs = [(PlatformTlv.RSC_TABLE, places[0]), *platform_tlvs]
     images = [pad(elf) for elf in elves]
     total = sum(map(len, images))
     if total > MAX_FILE_SIZE:
@@ -93,19 +96,20 @@ def binding_tlvs(elves: Sequence[bytes], processor_id: int, version: int) -> lis
     for name, number in (("processor", processor_id), ("version", version)):
         if not 0 <= number <= 0xFFFFFFFF:
             raise ImageError(f"{name} {number} is not a 32-bit number", hint="Use 0 to 4294967295.", field=name)
+    places = _table_places(elves)
+    if len(places) > 1:
+        raise ImageError("more than one image has a resource table", hint="The TA takes one.", field="RSC_TABLE")
     return [
         (PlatformTlv.PROCESSOR_ID, processor_id.to_bytes(4, "little")),
         (PlatformTlv.VERSION, version.to_bytes(4, "little")),
-        (PlatformTlv.RSC_TABLE, _tables_place(elves) or bytes(8)),
+        (PlatformTlv.RSC_TABLE, places[0] if places else bytes(8)),
     ]
 
 
-def _tables_place(elves: Sequence[bytes]) -> bytes | None:
-    """The value of RSC_TABLE, None when no ELF file has a resource table."""
-    tables = [place for index, elf in enumerate(elves) if (place := _table_place(elf, f"image {index}")) is not None]
-    if len(tables) > 1:
-        raise ImageError("more than one image has a resource table", hint="The TA takes one.", field="RSC_TABLE")
-    return b"".join(word.to_bytes(4, "little") for word in tables[0]) if tables else None
+def _table_places(elves: Sequence[bytes]) -> list[bytes]:
+    """A value of RSC_TABLE for each ELF file that has a resource table."""
+    found = (_table_place(elf, f"image {index}") for index, elf in enumerate(elves))
+    return [struct.pack("<2I", *place) for place in found if place is not None]
 
 
 def _table_place(elf: bytes, file: str) -> tuple[int, int] | None:

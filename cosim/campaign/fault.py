@@ -1,147 +1,182 @@
-"""Fault: one statement of the TA is skipped once while it serves an attacker's image.
+"""Fault: one decision of the TA goes wrong while it serves an image, and then the attacker goes on.
 
-A statement that may be skipped is a bare call (verify, check, wipe, close the firewall) or a `raise` (the refusal
-itself), with a statement behind it to go on with. Skipping it is what a glitch does to a branch or a call. The points
-are found by running: each one that a given image reaches is a case.
+The decisions (`cosim.campaign.decisions`) are found by running: each statement that an image reaches, at its first
+times and at its last, is a case for each other way that it could go.
 """
 
 from __future__ import annotations
 
-import ast
-import itertools
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import ta
-from cosim.campaign.forging import attacker_images
+from cosim.campaign.decisions import FOLDER, Jump, Place, decisions, describe
+from cosim.campaign.forging import attacker_images, older_image
 from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
 from cosim.campaign.target import Judgement, Target
+from ta.events import ProcessorStarted
 from ta.image import parse_image
 
-_FOLDER = str(Path(ta.__file__).parent)
-#: What reports to the log decides nothing.
-_REPORTS = ("_sink", "sink")
-#: Files without decisions: how errors are made, and what stands for the memory of the machine.
-_NO_DECISIONS = ("errors.py", "results.py", "events.py", "heap.py", "shared_memory.py")
+#: How often at most one statement is forced for one image: its first times, and its last.
+_FIRST_TIMES = 3
 
-#: A statement of the TA: source file and first line.
-Place = tuple[str, int]
+
+@dataclass(frozen=True)
+class _Scenario:
+    """Images that are booted in order; the fault hits while `victim` is served."""
+
+    name: str
+    before: tuple[bytes, ...]
+    victim: bytes
+    after: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Point:
-    """Skip the statement at `place` while the image called `image` is served."""
+    """The `time`-th time (from 0) that the statement at `place` is reached, go on where `jump` says."""
 
-    image: str
-    data: bytes
+    scenario: _Scenario
     place: Place
+    time: int
+    jump: Jump
+
+
+class DecisionFaults:
+    """Every case forces one decision once; random cases force two."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._decisions = decisions()
+        self._points = [point for scenario in _scenarios(target) for point in self._reached(scenario)]
+        self.exhaustive = len(self._points)
+
+    def run(self, index: int) -> tuple[Judgement, str]:
+        """One forced decision: what came of it, and what it was."""
+        return self._run([self._points[index]])
+
+    def run_random(self, rng: random.Random) -> tuple[Judgement, str]:
+        """Two forced decisions of one scenario."""
+        first = rng.choice(self._points)
+        return self._run([first, rng.choice([p for p in self._points if p.scenario is first.scenario])])
+
+    def _run(self, points: list[_Point]) -> tuple[Judgement, str]:
+        left = {(point.place, point.time): point.jump for point in points}
+
+        def force(frame: FrameType, place: Place, time: int) -> None:
+            jump = left.pop((place, time), None)
+            if jump is not None:
+                setattr(frame, "f_lineno", jump.to)  # noqa: B010 - typeshed calls it read-only; a tracer may set it
+
+        scenario = points[0].scenario
+        crash = self._play(scenario, force)
+        judgement = self._target.judge()
+        if crash and judgement.verdict is not Verdict.BYPASS:
+            judgement = Judgement(Verdict.HANG, f"the TA could not go on: {crash}")
+        return judgement, f"{scenario.name}: {' and '.join(map(_tell, points))}"
+
+    def _reached(self, scenario: _Scenario) -> Iterator[_Point]:
+        """The points of a scenario; a jump to where control goes anyhow is none."""
+        times: Counter[Place] = Counter()
+        goes: dict[tuple[Place, int], int] = {}
+        pending: dict[FrameType, tuple[Place, int]] = {}
+
+        def note(frame: FrameType, place: Place, time: int) -> None:
+            times[place] += 1
+            pending[frame] = place, time
+
+        def next_line(frame: FrameType, line: int) -> None:
+            at = pending.get(frame)
+            if at is not None and not at[0][1] <= line <= self._decisions[at[0]].end:
+                goes[pending.pop(frame)] = line
+
+        self._play(scenario, note, next_line)
+        if self._target.judge().verdict is Verdict.BYPASS:
+            return  # it gets through as it is, so no decision carries anything
+        for place, count in times.items():
+            for time in sorted({*range(min(count, _FIRST_TIMES)), count - 1}):
+                for jump in self._decisions[place].jumps:
+                    if goes.get((place, time)) != jump.to or jump.effect == "skipped":
+                        yield _Point(scenario, place, time, jump)
+
+    def _play(
+        self,
+        scenario: _Scenario,
+        at: Callable[[FrameType, Place, int], object],
+        each: Callable[[FrameType, int], object] = lambda _frame, _line: None,
+    ) -> str:
+        """Play a scenario and call `at` at each decision while the victim is served; says what crashed, or ""."""
+        target, times = self._target, Counter[Place]()
+
+        def lines(frame: FrameType, event: str, _argument: object) -> Any:
+            if event == "line":
+                place = (frame.f_code.co_filename, frame.f_lineno)
+                each(frame, frame.f_lineno)
+                if place in self._decisions:
+                    time, times[place] = times[place], times[place] + 1
+                    at(frame, place, time)
+            return lines
+
+        def calls(frame: FrameType, _event: str, _argument: object) -> Any:
+            return lines if frame.f_code.co_filename.startswith(FOLDER) else None
+
+        target.reset()
+        for image in scenario.before:
+            target.flow(image)
+        crash = _guarded(calls, lambda: target.flow(scenario.victim))
+        return crash or _guarded(None, lambda: self._go_on(scenario))
+
+    def _go_on(self, scenario: _Scenario) -> None:
+        """What the attacker does with what the fault left: START_FW without LOAD_FW, then further images."""
+        started = bool(self._target.soc.log.of(ProcessorStarted))
+        self._target.start_alone()
+        # An image that never started has raised no counter, so the older one may come.
+        for image in scenario.after if started else ():
+            self._target.flow(image)
+
+
+def _scenarios(target: Target) -> list[_Scenario]:
+    parsed = parse_image(target.image)
+    older = older_image(target.image, parsed)
+    found = [_Scenario("untouched image, then an older one", (), target.image, older)]
+    found += [_Scenario("an older image", (target.image,), image) for image in older]
+    return found + [_Scenario(name, (), data) for name, data in attacker_images(target.image, parsed)]
+
+
+def _guarded(trace: Any, work: Callable[[], None]) -> str:
+    """Do `work` under a trace function; what it raised in words. Behind a forced decision that may be anything."""
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        sys.settrace(before)
+    return ""
+
+
+def _tell(point: _Point) -> str:
+    time = f" ({point.time + 1}. time)" if point.time else ""
+    return describe(point.place, point.jump) + time
 
 
 class Fault:
-    """Every case skips one statement once; random cases skip two."""
+    """See `Attack`."""
 
     kind = Kind.FAULT
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._next = _skippable()
-        images = [("untouched image", target.image), *attacker_images(target.image, parse_image(target.image))]
-        self._points = [_Point(name, data, place) for name, data in images for place in self._reached(data)]
-        self.exhaustive = len(self._points)
-        self.usual = self.exhaustive
+        self._decisions = DecisionFaults(target)
+        self.exhaustive = self.usual = self._decisions.exhaustive
 
     def run(self, case: CaseId) -> CaseResult:
         """See `Attack`."""
         if case.index < self.exhaustive:
-            point = self._points[case.index]
-            places = [point.place]
+            judgement, what = self._decisions.run(case.index)
         else:
-            rng = random.Random(str(case))
-            point = rng.choice(self._points)
-            others = [other.place for other in self._points if other.image == point.image]
-            places = [point.place, rng.choice(others)]
-        left = set(places)
-
-        def skip(frame: FrameType, place: Place) -> None:
-            if place in left:
-                left.remove(place)
-                setattr(frame, "f_lineno", self._next[place])  # noqa: B010 - typeshed calls it read-only; a tracer may set it
-
-        crash = self._play(point.data, skip)
-        judgement = self._target.judge()
-        if crash and judgement.verdict is not Verdict.BYPASS:
-            judgement = Judgement(Verdict.HANG, f"the TA could not go on: {crash}")
-        what = " and ".join(_tell(place) for place in places)
-        return CaseResult(case, judgement.verdict, f"{point.image}, {what} skipped", judgement.evidence)
-
-    def _reached(self, data: bytes) -> Sequence[Place]:
-        found: dict[Place, None] = {}
-        self._play(data, lambda _frame, place: found.setdefault(place))
-        return tuple(found)
-
-    def _play(self, data: bytes, at: Callable[[FrameType, Place], object]) -> str:
-        """Serve an image, and call `at` before each statement that may be skipped; says what crashed, or ""."""
-
-        def lines(frame: FrameType, event: str, _argument: object) -> Any:
-            place = (frame.f_code.co_filename, frame.f_lineno)
-            if event == "line" and place in self._next:
-                at(frame, place)
-            return lines
-
-        def calls(frame: FrameType, _event: str, _argument: object) -> Any:
-            return lines if frame.f_code.co_filename.startswith(_FOLDER) else None
-
-        self._target.reset()
-        before = sys.gettrace()
-        sys.settrace(calls)
-        try:
-            self._target.flow(data)
-        except Exception as error:  # behind a skipped check the model may run into anything
-            return f"{type(error).__name__}: {error}"
-        finally:
-            sys.settrace(before)
-        return ""
-
-
-def _tell(place: Place) -> str:
-    path, line = place
-    text = Path(path).read_text(encoding="utf-8").splitlines()[line - 1].strip()
-    return f"ta/{Path(path).name}:{line} `{text}`"
-
-
-def _skippable() -> dict[Place, int]:
-    """Every statement that may be skipped, with the line to go on with."""
-    found: dict[Place, int] = {}
-    for path in sorted(Path(_FOLDER).glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and path.name not in _NO_DECISIONS:
-                _in_block(node.body, None, str(path), found)
-    return found
-
-
-def _in_block(body: Sequence[ast.stmt], after: int | None, path: str, found: dict[Place, int]) -> None:
-    """Collect from one block; `after` is where control goes when it ends, None where that is not a statement."""
-    for statement, behind in itertools.zip_longest(body, body[1:]):
-        follower = behind.lineno if behind is not None else after
-        if isinstance(statement, ast.If):
-            _in_block(statement.body, follower, path, found)
-            _in_block(statement.orelse, follower, path, found)
-        elif isinstance(statement, (ast.With, ast.Try, ast.For, ast.While)):
-            # A jump may not leave these, so only what has a follower inside can be skipped.
-            _in_block(statement.body, None, path, found)
-        elif follower is not None and _may_be_skipped(statement):
-            found[(path, statement.lineno)] = follower
-
-
-def _may_be_skipped(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Raise):
-        return True
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
-        return False
-    function = statement.value.func
-    return getattr(function, "attr", getattr(function, "id", "")) not in _REPORTS
+            judgement, what = self._decisions.run_random(random.Random(str(case)))
+        return CaseResult(case, judgement.verdict, what, judgement.evidence)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cosim.testing import default_signer
 from ta.image import SignedImage
 from ta.image_format import HASH_RECORD_SIZE, TlvType, build_signed_part, build_tlv, pad
+from ta.signed_tlvs import PlatformTlv
 
 Tlvs = list[tuple[int, bytes]]
 _P_PADDR, _P_FILESZ = 12, 16
@@ -52,15 +53,33 @@ def attacker_images(data: bytes, parsed: SignedImage) -> list[tuple[str, bytes]]
         ("signature of zeros", _build(tlvs, images, _zeros, parsed.signature)),
         ("cut image", data[:-8]),
     ]
-    for change, body in _bodies(images)[:1]:
+    bodies = _bodies(images)
+    for change, body in dict([bodies[0], bodies[-1]]).items():
         made.append((f"{change}, old hash table", data[: parsed.header.image_offset] + body))
         made.append((f"{change}, hash table made to match", _rehashed(tlvs, images, body, parsed.signature)))
     offset, count = struct.unpack_from("<I", images, 28)[0], struct.unpack_from("<H", images, 44)[0]
-    fewer = images[:44] + struct.pack("<H", count - 1) + images[46:]
-    made.append(("e_phnum one less", data[: parsed.header.image_offset] + fewer))
+    for kept in sorted({1, count - 1} - {0, count}):
+        fewer = images[:44] + struct.pack("<H", kept) + images[46:]
+        made.append((f"e_phnum {kept} instead of {count}", data[: parsed.header.image_offset] + fewer))
+    if any(kind == PlatformTlv.PROCESSOR_ID for kind, _ in tlvs):
+        made.append(("image of processor 1", _with_word(tlvs, images, PlatformTlv.PROCESSOR_ID, 1)))
     moved = images[: offset + _P_PADDR] + struct.pack("<I", 0x10010000) + images[offset + _P_PADDR + 4 :]
     made.append(("first segment at 0x10010000", data[: parsed.header.image_offset] + moved))
     return made
+
+
+def older_image(data: bytes, parsed: SignedImage) -> tuple[bytes, ...]:
+    """The image as the vendor signed it one version before; () when it has no version to go back from."""
+    tlvs: Tlvs = [(tlv.type, tlv.value) for tlv in parsed.tlvs]
+    version = next((int.from_bytes(value, "little") for kind, value in tlvs if kind == PlatformTlv.VERSION), 0)
+    images = data[parsed.header.image_offset :]
+    return (_with_word(tlvs, images, PlatformTlv.VERSION, version - 1),) if version else ()
+
+
+def _with_word(tlvs: Tlvs, images: bytes, changed: int, word: int) -> bytes:
+    """Another value in a platform TLV, signed with the right key: an image of the same vendor."""
+    other = [(kind, word.to_bytes(4, "little") if kind == changed else value) for kind, value in tlvs]
+    return _build(other, images, _right_key, b"")
 
 
 def _changes(tlvs: Tlvs) -> list[tuple[str, Tlvs]]:

@@ -11,8 +11,7 @@ import random
 from collections.abc import Mapping
 
 from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
-from cosim.campaign.target import M4_BUDGET_PS, Judgement, Target
-from cosim.client import Command
+from cosim.campaign.target import Judgement, Target
 from cosim.events import Record
 from cosim.peripherals.rcc import ResetCause
 from ta.events import (
@@ -127,12 +126,7 @@ class Interruption:
         self._target.flow(self._target.image, self._session())
 
     def _start_alone(self) -> None:
-        """START_FW of what an interruption may have left, then whatever leads back to a stopped M4."""
-        caller, session = self._target.caller, self._session()
-        if caller.command(session, Command.START_FW).ok:
-            self._target.soc.run(budget_ps=M4_BUDGET_PS)
-        caller.command(session, Command.STOP_FW)
-        caller.command(session, Command.RELEASE_FW)
+        self._target.start_alone(self._session())
 
 
 #: What the TA does or has just been answered. The rest of a command's events come from inside the PTA, which is part of

@@ -140,6 +140,14 @@ class Target:
             call.command(session, Command.STOP_FW)
         call.command(session, Command.RELEASE_FW)
 
+    def start_alone(self, session: int = session) -> None:
+        """START_FW of what an attack may have left, then whatever leads back to a stopped M4."""
+        call = self.caller
+        if call.command(session, Command.START_FW).ok:
+            self.soc.run(budget_ps=M4_BUDGET_PS)
+        call.command(session, Command.STOP_FW)
+        call.command(session, Command.RELEASE_FW)
+
     # -- judging -----------------------------------------------------------------------------------------------
 
     def judge(self, *, deaths: bool = True) -> Judgement:
@@ -187,7 +195,7 @@ class Target:
         authenticated = log.of(ImageAuthenticated)
         if not authenticated or authenticated[-1].sha256 != reference.digest:
             digest = authenticated[-1].sha256 if authenticated else "nothing"
-            found.append(f"START_FW after the TA accepted header and TLVs that nobody signed (sha256 {digest})")
+            found.append(f"START_FW after the TA accepted header and TLVs of another image (sha256 {digest})")
         for pa, signed in reference.segments:
             if self._isolated and bank_of(pa) not in ISOLATED_BANKS:
                 continue  # shared with the normal world by design; the table in it has a monitor

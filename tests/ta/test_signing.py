@@ -166,7 +166,7 @@ def test_signer_refuses_more_than_a_reader_would_take() -> None:
     large = A_ELF + bytes((13 << 20) - len(A_ELF))
 
     with pytest.raises(ImageError) as images:
-        sign_images([large] * 5, key, sign_table_place=False)
+        sign_images([large] * 5, key)
     with pytest.raises(ImageError) as area:
         sign_images([A_ELF], key, key_info=bytes(1 << 20))
     with pytest.raises(ImageError) as tlvs:
