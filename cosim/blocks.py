@@ -16,7 +16,7 @@ from cosim.events import EventLog
 from cosim.interrupts import Interrupts, Output
 from cosim.peripherals.crc import Crc
 from cosim.peripherals.dbgmcu import Dbgmcu
-from cosim.peripherals.dma import STREAMS, Dma, Memory
+from cosim.peripherals.dma import STREAMS, Dma, Memory, Turn
 from cosim.peripherals.dmamux import Dmamux
 from cosim.peripherals.etzpc import Etzpc
 from cosim.peripherals.exti import Exti
@@ -71,6 +71,7 @@ class BlockMaker:
         self.log, self.timers, self.smc, self.memory, self.options = log, timers, smc, memory, options
         self._platform, self._interrupts, self._boot = platform, interrupts, boot
         self._dmas: dict[str, Dma] = {}
+        self._turn = Turn()
 
     def make(self, entry: Entry) -> Peripheral:
         """The model of a Python-modelled entry. Raises `PlatformError` when there is none."""
@@ -150,7 +151,7 @@ class BlockMaker:
         """A DMA controller, one for each name."""
         if name not in self._dmas:
             outputs = self.outputs(name, Dma.output_names)
-            self._dmas[name] = Dma(self.base(name), self.log, outputs, name, self.memory)
+            self._dmas[name] = Dma(self.base(name), self.log, outputs, name, memory=self.memory, turn=self._turn)
         return self._dmas[name]
 
     # Blocks with ties to others

@@ -8,13 +8,14 @@ log; the hardware's own NSAID (6) is not told apart from the M4's (1) at the TZC
 A stream from or to a peripheral moves one item of PSIZE for another while the peripheral asks for it; items lie one
 behind the other in memory, whatever MSIZE says. NDTR counts down, HTIF and TCIF rise on the way. In circular and double
 buffer mode the stream begins again; one that feeds a peripheral which always asks makes one round each time the request
-rises or the stream is switched on, since an endless transfer that takes no time has no end. FIFO thresholds, bursts,
+rises or the stream is switched on, since an endless transfer that takes no time has no end. For the same reason a
+stream that a transfer itself switches on, or makes a peripheral ask for, does not run. FIFO thresholds, bursts,
 peripheral flow control and priorities are stored without effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from cosim.access import Initiator
@@ -80,19 +81,28 @@ class Memory(Protocol):
         ...
 
 
+class Turn:
+    """Whether a transfer is under way; the controllers of a machine share one."""
+
+    def __init__(self) -> None:
+        self.taken = False
+
+
 class Dma(RegisterBlock):
     """One controller; `outputs` has an interrupt per stream: Stream0 to Stream7."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
     output_names: ClassVar[tuple[str, ...]] = tuple(f"Stream{n}" for n in range(STREAMS))
 
-    def __init__(self, base: int, log: EventLog, outputs: Mapping[str, Output], name: str, memory: Memory) -> None:
+    def __init__(
+        self, base: int, log: EventLog, outputs: Mapping[str, Output], name: str, *, memory: Memory, turn: Turn
+    ) -> None:
         super().__init__(name, base, log)
         self._outputs = outputs
         self._memory = memory
+        self._turn = turn
         self._asking = [False] * STREAMS
         self._lengths = [0] * STREAMS  # NDTR when the stream was switched on
-        self._serving: set[int] = set()
 
     def request(self, stream: int) -> Output:
         """The request input of `stream`: told whether its peripheral asks for transfers."""
@@ -132,20 +142,29 @@ class Dma(RegisterBlock):
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         self._update()
 
-    # Memory to memory
-
     def _begin(self, n: int, control: int) -> None:
         self._lengths[n] = self.value(f"S{n}NDTR")
-        if control & _DIRECTION == _MEMORY_TO_MEMORY:
-            try:
-                self._move(n, control)
-            except BusFault:
-                self._end(n, _TEIF)
-            else:
-                self.poke(f"S{n}NDTR", 0)
-                self._end(n, _HTIF | _TCIF)
+        self._run(n, self._copy_all if control & _DIRECTION == _MEMORY_TO_MEMORY else self._serve)
+
+    def _run(self, n: int, transfer: Callable[[int], None]) -> None:
+        if self._turn.taken:
+            return
+        self._turn.taken = True
+        try:
+            transfer(n)
+        finally:
+            self._turn.taken = False
+
+    # Memory to memory
+
+    def _copy_all(self, n: int) -> None:
+        try:
+            self._move(n, self.value(f"S{n}CR"))
+        except BusFault:
+            self._end(n, _TEIF)
         else:
-            self._serve(n)
+            self.poke(f"S{n}NDTR", 0)
+            self._end(n, _HTIF | _TCIF)
 
     def _move(self, n: int, control: int) -> None:
         source, destination, items = self.value(f"S{n}PAR"), self.value(f"S{n}M0AR"), self.value(f"S{n}NDTR")
@@ -163,18 +182,17 @@ class Dma(RegisterBlock):
     # From and to peripherals
 
     def _ask(self, n: int, level: bool) -> None:
+        rises = level and not self._asking[n]
         self._asking[n] = level
-        self._serve(n)
-        self._update()
+        if rises:
+            self._run(n, self._serve)
+            self._update()
 
     def _serve(self, n: int) -> None:
-        """Transfer while the peripheral asks; its accesses may come back here, and change nothing then."""
-        if n in self._serving or self.value(f"S{n}CR") & _DIRECTION == _MEMORY_TO_MEMORY:
-            return
-        self._serving.add(n)
-        while self._asking[n] and self.value(f"S{n}CR") & _EN and self._item(n):
-            pass
-        self._serving.discard(n)
+        """Transfer while the peripheral asks."""
+        waiting = self.value(f"S{n}CR") & _DIRECTION != _MEMORY_TO_MEMORY
+        while waiting and self._asking[n] and self.value(f"S{n}CR") & _EN:
+            waiting = self._item(n)
 
     def _item(self, n: int) -> bool:
         """Move one item; whether the stream may move another for the same request."""

@@ -61,14 +61,12 @@ class Dmamux(RegisterBlock):
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
         """Another request may be routed now."""
-        if register.name in _CHANNEL_NAMES:
-            self._route(_CHANNEL_NAMES.index(register.name))
+        self._route()
 
     def reset(self) -> None:
         """Back to the reset values: nothing is routed."""
         super().reset()
-        for channel in range(CHANNELS):
-            self._route(channel)
+        self._route()
 
     def save_extra(self) -> tuple[int, ...]:
         """The requests that are high."""
@@ -82,9 +80,8 @@ class Dmamux(RegisterBlock):
 
     def _set(self, identity: int, level: bool) -> None:
         self._high.add(identity) if level else self._high.discard(identity)
-        for channel, name in enumerate(_CHANNEL_NAMES):
-            if self.value(name) & _REQUEST_ID == identity:
-                self._route(channel)
+        self._route()
 
-    def _route(self, channel: int) -> None:
-        self._streams[channel](self.value(_CHANNEL_NAMES[channel]) & _REQUEST_ID in self._high)
+    def _route(self) -> None:
+        for name, stream in zip(_CHANNEL_NAMES, self._streams, strict=True):
+            stream(self.value(name) & _REQUEST_ID in self._high)

@@ -11,7 +11,7 @@ from cosim.access import Initiator
 from cosim.errors import BusFault
 from cosim.peripherals.crc import Crc
 from cosim.peripherals.dbgmcu import Dbgmcu
-from cosim.peripherals.dma import Dma
+from cosim.peripherals.dma import Dma, Turn
 from cosim.peripherals.dmamux import Dmamux
 from cosim.peripherals.rng import Rng
 from cosim.peripherals.syscfg import Syscfg
@@ -177,7 +177,7 @@ def ram() -> Ram:
 
 @pytest.fixture
 def dma(rig: Rig, ram: Ram) -> Dma:
-    return Dma(0x48000000, rig.log, rig.outputs(Dma.output_names), "dma1", ram)
+    return Dma(0x48000000, rig.log, rig.outputs(Dma.output_names), "dma1", memory=ram, turn=Turn())
 
 
 def transfer(dma: Dma, stream: int, control: int, *, items: int, source: int, destination: int) -> None:
