@@ -19,6 +19,7 @@ STEPS_BASE, STEPS_SIZE = 0xC0100000, 0x100000
 STAGING_BASE, STAGING_SIZE = 0xC2000000, 0x1000000
 
 _HEADER = struct.Struct("<5I44x")
+HEADER_SIZE = _HEADER.size
 _STEP = struct.Struct("<16I I11I4I")
 _MAGIC, _VERSION = 0x50455453, 1
 MOST_STEPS = (STEPS_SIZE - _HEADER.size) // _STEP.size
@@ -43,6 +44,7 @@ class Op(enum.IntEnum):
     SPIN = 10
     CALL = 11
     OFF = 12
+    WAIT_IRQ = 13
 
 
 class StepStatus(enum.IntEnum):
@@ -196,6 +198,15 @@ def call(address: int) -> Step:
     return Step(Op.CALL, (address,))
 
 
+def wait_interrupt(identifier: int, timeout_us: int = 0, *, edge: bool = False) -> Step:
+    """Sleep in WFI until GIC interrupt `identifier` comes, at most `timeout_us` microseconds of the generic timer.
+
+    0 is no limit. `identifier` is GICC_IAR's: 32 + n for SPI n. `edge` is for sources that pulse their line. Results:
+    the last identifier acknowledged (1023: none), interrupts taken, spurious ones of them, timer ticks that it took.
+    """
+    return Step(Op.WAIT_IRQ, (identifier, timeout_us, int(edge)))
+
+
 def power_off() -> Step:
     """PSCI SYSTEM_OFF; ends the run."""
     return Step(Op.OFF)
@@ -217,6 +228,12 @@ def encode_script(steps: Sequence[Step], on_error: int = 0) -> bytes:
         args = [value & 0xFFFFFFFF for value in step.args] + [0] * (14 - len(step.args))
         out += _STEP.pack(step.op, step.console | step.essential << 1, *args, StepStatus.NOT_REACHED, *[0] * 15)
     return bytes(out)
+
+
+def all_done(header: bytes) -> bool:
+    """Whether the client came to the end of its list, whose first `HEADER_SIZE` bytes these are."""
+    _magic, _version, count, done, _on_error = _HEADER.unpack(header)
+    return bool(done >= count)
 
 
 def script_size(steps: int) -> int:

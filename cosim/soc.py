@@ -21,6 +21,7 @@ from cosim.errors import CosimError, ImageError, RunTimeout, UnmodelledAccess
 from cosim.events import BusErrorRaised, EventLog, Record, UnmodelledRegister
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
+from cosim.peripherals.gic import Gic
 from cosim.peripherals.rcc import ResetCause
 from cosim.peripherals.unmodelled import Unmodelled, UnmodelledUse, region_of
 from cosim.peripherals.usart import Stm32Usart
@@ -209,7 +210,7 @@ class Soc:
         """
         self.bus.write(Initiator.DEBUG, client.STEPS_BASE, client.encode_script(steps, on_error))
         self.engine.start(self._a7, self._client_entry)
-        reason = self.run(lambda: self.a7.state is not CoreState.RUNNING, budget_ps)
+        reason = self.run(self._client_rests, budget_ps)
         if reason is StopReason.TIME:
             done = int.from_bytes(self.debug_read(client.STEPS_BASE + 12, 4), "little")
             raise RunTimeout(
@@ -219,6 +220,13 @@ class Soc:
                 time_ps=budget_ps,
             )
         return client.decode_results(steps, self.debug_read(client.STEPS_BASE, client.script_size(len(steps))))
+
+    def _client_rests(self) -> bool:
+        """Whether the client stopped for good: asleep before its end, it may be waiting for an interrupt."""
+        state = self.a7.state
+        if state is not CoreState.SLEEPING or client.all_done(self.debug_read(client.STEPS_BASE, client.HEADER_SIZE)):
+            return state is not CoreState.RUNNING
+        return not any(isinstance(block, Gic) and block.armed for block in self.blocks.values())
 
     def run_step(self, step: Step, budget_ps: int = DEFAULT_BUDGET_PS) -> StepResult:
         """Run a single step; see `run_script`."""

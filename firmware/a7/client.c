@@ -5,6 +5,7 @@
 
 #include "console.h"
 #include "fault.h"
+#include "interrupt.h"
 #include "memory.h"
 #include "optee.h"
 #include "outcome.h"
@@ -60,6 +61,18 @@ static enum step_status do_wait32(volatile struct step *step)
     return STATUS_TIMED_OUT;
 }
 
+static enum step_status do_wait_irq(volatile struct step *step)
+{
+    struct interrupt_wait wait = {.id = step->args[0]};
+    int came = interrupt_sleep(&wait, step->args[1], step->args[2]);
+
+    step->result[0] = wait.last;
+    step->result[1] = wait.taken;
+    step->result[2] = wait.spurious;
+    step->result[3] = wait.ticks;
+    return came ? STATUS_DONE : STATUS_TIMED_OUT;
+}
+
 static enum step_status run(volatile struct step *step)
 {
     switch (step->op) {
@@ -90,6 +103,8 @@ static enum step_status run(volatile struct step *step)
     case STEP_CALL:
         step->result[0] = call_guarded(step->args[0]);
         return STATUS_DONE;
+    case STEP_WAIT_IRQ:
+        return do_wait_irq(step);
     default:
         return STATUS_UNKNOWN_OP;
     }

@@ -13,9 +13,10 @@ static const char *op_name(uint32_t op)
         [STEP_SMC] = "SMC",       [STEP_OPEN] = "OPEN",     [STEP_INVOKE] = "INVOKE", [STEP_CLOSE] = "CLOSE",
         [STEP_READ32] = "READ32", [STEP_WRITE32] = "WRITE32", [STEP_COPY] = "COPY",   [STEP_WAIT32] = "WAIT32",
         [STEP_PUTS] = "PUTS",     [STEP_SPIN] = "SPIN",     [STEP_CALL] = "CALL",     [STEP_OFF] = "OFF",
+        [STEP_WAIT_IRQ] = "WAIT_IRQ",
     };
 
-    return op >= STEP_SMC && op <= STEP_OFF ? names[op] : "UNKNOWN";
+    return op >= STEP_SMC && op <= STEP_WAIT_IRQ ? names[op] : "UNKNOWN";
 }
 
 static const char *command_name(uint32_t command)
@@ -51,6 +52,10 @@ static void print_subject(volatile const struct step *step)
     case STEP_CALL:
         console_text(" ");
         console_hex(step->args[0]);
+        break;
+    case STEP_WAIT_IRQ:
+        console_text(" ");
+        console_decimal(step->args[0]);
         break;
     default:
         break;

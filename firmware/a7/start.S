@@ -26,8 +26,8 @@ vectors:
     b prefetch_entry
     b data_entry
     nop
-    subs pc, lr, #4                     /* IRQ and FIQ are masked; should one come, ignore it */
-    subs pc, lr, #4
+    b irq_entry
+    subs pc, lr, #4                     /* FIQ is masked; should one come, ignore it */
 
     .text
 reset:
@@ -84,6 +84,12 @@ prefetch_entry:
     msr spsr_cxsf, lr
     ldr lr, =call_abandon
     movs pc, lr
+
+irq_entry:
+    sub lr, lr, #4
+    push {r0-r3, r12, lr}
+    bl irq_taken
+    ldm sp!, {r0-r3, r12, pc}^
 
 /* uint32_t call_guarded(uint32_t address): bit 0 selects Thumb; a prefetch abort inside returns here with 0. */
     .global call_guarded

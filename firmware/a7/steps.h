@@ -31,6 +31,7 @@ enum step_op {
     STEP_SPIN,
     STEP_CALL,
     STEP_OFF,
+    STEP_WAIT_IRQ,
 };
 
 enum step_status {

@@ -1,6 +1,6 @@
 /*
- * Registers of the STM32MP15 and of the Cortex-M4 system control space that the two programs touch.
- * Names and offsets are those of RM0436 (UART, RCC, PWR, TAMP) and of the ARMv7-M architecture (SCS).
+ * Registers of the STM32MP15, of the A7's GIC and of the Cortex-M4 system control space that the programs touch.
+ * Names and offsets are those of RM0436 (UART, RCC, PWR, TAMP), of GICv2 and of the ARMv7-M architecture (SCS).
  */
 #ifndef COSIM_STM32MP15_H
 #define COSIM_STM32MP15_H
@@ -55,6 +55,18 @@
 #define SCB_CFSR_IBUSERR (1u << 8)
 #define SCB_CFSR_IMPRECISERR (1u << 10)
 #define SCB_CFSR_BFARVALID (1u << 15)
+
+/* GIC of the A7 (GICv2): distributor and CPU interface. */
+#define GICD_CTLR 0xa0021000u
+#define GICD_ISENABLER 0xa0021100u
+#define GICD_ICENABLER 0xa0021180u
+#define GICD_IPRIORITYR 0xa0021400u
+#define GICD_ITARGETSR 0xa0021800u
+#define GICD_ICFGR 0xa0021c00u
+#define GICC_CTLR 0xa0022000u
+#define GICC_PMR 0xa0022004u
+#define GICC_IAR 0xa002200cu
+#define GICC_EOIR 0xa0022010u
 
 /* DDR that the TZC-400 keeps for OP-TEE on a board with 512 MiB. */
 #define DDR_SECURE_BASE 0xde000000u
