@@ -64,7 +64,7 @@ def measure_cold(sizes: Sizes) -> Iterator[Finding]:
     """Wall time, processor time, peak memory and phases of a cold boot of the demo."""
     image = str(firmware_file(DEMO))
     with tempfile.TemporaryDirectory(prefix="cosim-bench-") as cache:
-        environment = _environment(cache)
+        environment = environment_with(cache)
         boot = ["-m", "cosim.cli", "boot", image]
         first, _ = run_process(boot, environment)
         yield Measurement(_SECTION, "first run, without byte code", first.wall, "s", "once")
@@ -88,7 +88,7 @@ def _phases(image: str, environment: Mapping[str, str], repeats: int, how: str) 
         yield Measurement(_SECTION, f"of it: {phase}", value * 1e3, "ms", how)
 
 
-def _environment(cache: str) -> dict[str, str]:
+def environment_with(cache: str) -> dict[str, str]:
     """This environment, with this very copy of the package and byte code in `cache`."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     root = str(Path(cosim.__file__).resolve().parent.parent)

@@ -52,7 +52,10 @@ Finding = Measurement | Skipped
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: repeats of everything, instructions per run, accesses per run, boots in a row."""
+    """How much is measured: repeats of everything, instructions and accesses per run, boots and decisions in a row.
+
+    `mutations` and `races` are the cases of the two campaigns.
+    """
 
     repeats: int = 5
     native_instructions: int = 20_000_000
@@ -60,10 +63,13 @@ class Sizes:
     accesses: int = 5_000
     boots: int = 20
     quanta: tuple[int, ...] = (100, 1_000, 10_000)
+    decisions: int = 100
+    mutations: int = 8_000
+    races: int = 1_000
 
 
 #: Enough to see that everything works; the numbers mean little.
-QUICK = Sizes(1, 400_000, 40_000, 200, 2, (100, 1_000))
+QUICK = Sizes(1, 400_000, 40_000, 200, 2, (100, 1_000), decisions=2, mutations=130, races=130)
 
 
 def processor_seconds(action: Callable[[], T]) -> tuple[float, T]:
