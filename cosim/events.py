@@ -71,6 +71,35 @@ class ExceptionTaken(MachineEvent):
 
 
 @dataclass(frozen=True)
+class InterruptPended(MachineEvent):
+    """A line into the interrupt controller of a core rose; `count` is how often it has."""
+
+    core: str
+    exception: str
+    count: int
+
+
+@dataclass(frozen=True)
+class InterruptTaken(MachineEvent):
+    """A core began to handle an interrupt for the `count`-th time; `interrupted` is what it preempted or followed."""
+
+    core: str
+    exception: str
+    priority: int
+    interrupted: str
+    count: int
+
+
+@dataclass(frozen=True)
+class InterruptReturned(MachineEvent):
+    """The handler of an interrupt ended, for the `count`-th time."""
+
+    core: str
+    exception: str
+    count: int
+
+
+@dataclass(frozen=True)
 class AccessDenied(MachineEvent):
     """The firewall denied an access; `rule` names the register field that decided."""
 

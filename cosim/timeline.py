@@ -199,6 +199,22 @@ def _exception(p: machine.ExceptionTaken) -> Described:
     return 0, f"{p.core} takes {p.exception}: {where}", Style.BAD
 
 
+def _interrupt_pended(p: machine.InterruptPended) -> Described:
+    return 0, f"{p.core}: {p.exception} pends{_times(p.count)}", Style.DETAIL
+
+
+def _interrupt_taken(p: machine.InterruptTaken) -> Described:
+    return 0, f"{p.core} takes {p.exception} in {p.interrupted}, priority {p.priority}{_times(p.count)}", Style.DETAIL
+
+
+def _interrupt_returned(p: machine.InterruptReturned) -> Described:
+    return 0, f"{p.core} returns from {p.exception}{_times(p.count)}", Style.DETAIL
+
+
+def _times(count: int) -> str:
+    return f" ({count} times so far)" if count > 1 else ""
+
+
 def _denied(p: machine.AccessDenied) -> Described:
     value = f" of 0x{p.value:x}" if p.access == "write" else ""
     what = f"{p.initiator} {p.access}{value} at 0x{p.address:08x} ({p.size} bytes, {p.target})"
@@ -262,6 +278,9 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.CoreStopped: _core_stopped,
     machine.WatchdogExpired: _watchdog,
     machine.ExceptionTaken: _exception,
+    machine.InterruptPended: _interrupt_pended,
+    machine.InterruptTaken: _interrupt_taken,
+    machine.InterruptReturned: _interrupt_returned,
     machine.AccessDenied: _denied,
     machine.ForeignWrite: _foreign_write,
     machine.BusErrorRaised: _bus_error,

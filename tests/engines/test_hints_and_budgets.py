@@ -1,4 +1,4 @@
-"""WFE ends at once; a run uses its budget to the instruction, and ends even where guest code makes no progress."""
+"""WFE and SEV; a run uses its budget to the instruction, and ends even where guest code makes no progress."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from ta.profile import FirewallProfile
 
 MIPS = 209
 FREE = 0xC1000000
-#: wfe; wfe.w; b back
-M4_LOOP = bytes.fromhex("20bf aff30280 fbe7")
+#: sev; wfe; sev; wfe.w; b back
+M4_LOOP = bytes.fromhex("40bf 20bf 40bf aff30280 f9e7")
+#: sev; wfe; wfe
+M4_TWICE = bytes.fromhex("40bf 20bf 20bf")
 M4_FREE = 0x10010000
 #: ldr.w pc, [pc, #0] at an aligned address; the target follows
 LDR_PC_LITERAL = bytes.fromhex("dff800f0")
@@ -40,14 +42,24 @@ def running(cosim_config: SocConfig, signer: Signer) -> Soc:
     return soc
 
 
-def test_wfe_on_the_m4_is_no_exception_and_counts_like_any_instruction(running: Soc) -> None:
+def test_wfe_behind_sev_counts_like_any_instruction_of_the_m4(running: Soc) -> None:
     running.bus.write(Initiator.DEBUG, running.m4.pc, M4_LOOP)
     loop, before = running.m4.pc, running.m4.retired
 
-    assert running.run(budget_ps=10**9) is StopReason.TIME
-    assert running.m4.retired - before == pytest.approx(1000 * MIPS, abs=1)
+    assert running.run(budget_ps=10**7) is StopReason.TIME
+    assert running.m4.retired - before == pytest.approx(10 * MIPS, abs=1)
     assert loop <= running.m4.pc < loop + len(M4_LOOP)
     assert not running.log.of(ExceptionTaken)
+
+
+def test_m4_sleeps_in_wfe_once_the_event_is_used_up(running: Soc) -> None:
+    running.bus.write(Initiator.DEBUG, running.m4.pc, M4_TWICE)
+    code, before = running.m4.pc, running.m4.retired
+
+    assert running.run(budget_ps=10**9) is StopReason.IDLE
+    assert (running.m4.state, running.m4.pc) == (CoreState.SLEEPING, code + len(M4_TWICE))
+    assert running.m4.retired == before + 3
+    assert running.log.of(CoreStopped)[-1] == CoreStopped("m4", "wfe")
 
 
 @pytest.mark.parametrize("wfe", ["02f020e3", "02f02003"], ids=["always", "on equal, which is not so"])

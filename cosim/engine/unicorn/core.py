@@ -32,6 +32,7 @@ from unicorn import (
     UC_PROT_EXEC,
     UC_PROT_NONE,
     UC_PROT_READ,
+    UC_PROT_WRITE,
     Uc,
 )
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
@@ -65,6 +66,7 @@ class Fault:
     size: int
     value: int
     reported: bool = False  # the bus already answered it with an error
+    forbidden: bool = False  # the core's own memory protection stopped it
 
 
 @dataclass(frozen=True)
@@ -216,34 +218,43 @@ class Core(ABC):
         for window in self._windows():
             if isinstance(window.target, MemoryBank):
                 self._grants[window.target.name] = self._ask_grants(window.target)
-                self._map_bank(window, window.target)
+                self._map_pieces(self._plan(window, window.target))
         for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
             self._map_mmio(base, size, None)
         if self.private_range is not None:
             self._map_mmio(*self.private_range, None)
         self._publish_code()
 
-    def remap(self, target: str) -> None:
-        """Map the windows of one bank anew if the firewall's answer to this core changed."""
-        windows = [w for w in self._windows() if isinstance(w.target, MemoryBank) and w.target.name == target]
-        if not windows:
-            return
-        bank = windows[0].target
-        assert isinstance(bank, MemoryBank)
-        grants = self._ask_grants(bank)
-        if grants == self._grants[target]:
-            return
-        self._grants[target] = grants
-        kept = []
-        for piece in self._pieces:
-            if piece.window in windows:
+    def remap(self, target: str | None = None) -> None:
+        """Map the windows of one bank, or all, anew where the answer of firewall or memory protection changed."""
+        changed = False
+        for window in self._windows():
+            bank = window.target
+            if not isinstance(bank, MemoryBank) or (target is not None and bank.name != target):
+                continue
+            self._grants[bank.name] = self._ask_grants(bank)
+            present = [piece for piece in self._pieces if piece.window is window]
+            planned = self._plan(window, bank)
+            if planned == present:
+                continue
+            for piece in present:
                 self.uc.mem_unmap(piece.base, piece.size)
-            else:
-                kept.append(piece)
-        self._pieces = kept
-        for window in windows:
-            self._map_bank(window, bank)
-        self._publish_code()
+            self._pieces = [piece for piece in self._pieces if piece.window is not window]
+            self._map_pieces(planned)
+            changed = True
+        if changed:
+            self._publish_code()
+
+    def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:  # noqa: ARG002
+        """What the core's own memory protection leaves of a range, in whole pages: (base, end, rights).
+
+        What may not be read there is mapped without any right, so that `forbids` is asked about each access.
+        """
+        return ((base, end, Rights.ALL),)
+
+    def forbids(self, kind: AccessKind, address: int, size: int) -> bool:  # noqa: ARG002
+        """Whether the core's own memory protection stops an access."""
+        return False
 
     def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
         """Drop the translations of bytes that were written behind this core's back."""
@@ -263,22 +274,34 @@ class Core(ABC):
         grants = self.machine.firewall.grants(self.initiator, bank.name, bank.size)
         return tuple((grant.offset, grant.size, grant.rights) for grant in grants)
 
-    def _map_bank(self, window: Window, bank: MemoryBank) -> None:
+    def _plan(self, window: Window, bank: MemoryBank) -> list[_Piece]:
         home = self.machine.homes.get(bank.name) == self.name
-        for offset, size, rights in self._grants[bank.name]:
+        pieces = []
+        for offset, size, granted in self._grants[bank.name]:
             first = max(offset, window.offset)
             last = min(offset + size, window.offset + window.size)
             if first >= last:
                 continue
-            base = window.address + first - window.offset
-            if Rights.READ | Rights.FETCH in rights:
-                permissions = UC_PROT_ALL if home and Rights.WRITE in rights else UC_PROT_READ | UC_PROT_EXEC
-                self.uc.mem_map_ptr(base, last - first, UC_PROT_ALL, bank.host_address + first)
-                if permissions != UC_PROT_ALL:  # only taking the right away makes Unicorn discard writes
-                    self.uc.mem_protect(base, last - first, permissions)
-                self._pieces.append(_Piece(base, last - first, permissions, window))
-            else:
-                self._map_mmio(base, last - first, window)
+            shift = window.address - window.offset
+            allowed = Rights.READ | Rights.FETCH in granted
+            for base, end, rights in self.carve(bank, first + shift, last + shift) if allowed else ():
+                permissions = _permissions(granted & rights if home else granted & rights & ~Rights.WRITE)
+                pieces.append(_Piece(base, end - base, permissions, window))
+            if not allowed:
+                pieces.append(_Piece(first + shift, last - first, UC_PROT_NONE, window))
+        return pieces
+
+    def _map_pieces(self, pieces: Iterable[_Piece]) -> None:
+        for piece in pieces:
+            window = piece.window
+            if piece.permissions == UC_PROT_NONE or window is None or not isinstance(window.target, MemoryBank):
+                self._map_mmio(piece.base, piece.size, window)
+                continue
+            offset = window.offset + piece.base - window.address
+            self.uc.mem_map_ptr(piece.base, piece.size, UC_PROT_ALL, window.target.host_address + offset)
+            if piece.permissions != UC_PROT_ALL:  # only taking the right away makes Unicorn discard writes
+                self.uc.mem_protect(piece.base, piece.size, piece.permissions)
+            self._pieces.append(piece)
 
     def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
         self.uc.mmio_map(base, size, self._on_read, base, _written_before, base)
@@ -315,7 +338,8 @@ class Core(ABC):
                 return True
             self.lane.busy = 0
         else:
-            self.fault = Fault(kind, address, size, value)
+            forbidden = self.forbids(kind, address, size)
+            self.fault = Fault(kind, address, size, value, reported=forbidden, forbidden=forbidden)
         self.lane.attention = 1
         if kind is AccessKind.WRITE and self.lane.it_left:
             self._freeze()
@@ -335,6 +359,9 @@ class Core(ABC):
 
     def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
         """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
+        if self.forbids(kind, address, size):
+            self.fault = Fault(kind, address, size, value, reported=True, forbidden=True)
+            return False
         try:
             if self.must_wait():
                 self.waiting = True
@@ -401,8 +428,9 @@ class Core(ABC):
 
     def _protect_all(self, *, frozen: bool) -> None:
         for piece in self._pieces:
-            if piece.permissions == UC_PROT_ALL:
-                self.uc.mem_protect(piece.base, piece.size, UC_PROT_READ | UC_PROT_EXEC if frozen else UC_PROT_ALL)
+            if piece.permissions & UC_PROT_WRITE:
+                left = piece.permissions & ~UC_PROT_WRITE if frozen else piece.permissions
+                self.uc.mem_protect(piece.base, piece.size, left)
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """One access as the bus answers it; subclasses serve their private range before."""
@@ -444,6 +472,14 @@ class Core(ABC):
 _IT_BITS = 0x0600FC00
 _COUNTED = ("retired", "busy", "pc", "it_left", "it_pc", "it_state")
 _SAVED = (*_COUNTED, "pass_at", "origin_ps", "origin_retired")
+
+
+def _permissions(rights: Rights) -> int:
+    """Unicorn's permissions for rights over memory; none at all where it may not be read."""
+    if Rights.READ not in rights:
+        return int(UC_PROT_NONE)
+    write, fetch = Rights.WRITE in rights, Rights.FETCH in rights
+    return int(UC_PROT_READ | (UC_PROT_WRITE if write else 0) | (UC_PROT_EXEC if fetch else 0))
 
 
 def _register_number(name: str) -> int | None:

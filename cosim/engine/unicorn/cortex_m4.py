@@ -1,59 +1,62 @@
-"""The Cortex-M4: reset, exception entry and return (ARMv7-M manual, B1.5), on a Unicorn that never vectors.
+"""The Cortex-M4: its private peripherals, reset, sleep, and what raises its exceptions.
 
-Delivered here: HardFault, MemManage, BusFault, UsageFault and SVCall, with priorities, escalation and lockup.
-The FP context is stacked eagerly (26-word frame); FPCCR.LSPACT is therefore never seen set.
+How exceptions are entered and left is `m4_exceptions.py`, which of them `nvic.py`.
 """
 
 from __future__ import annotations
 
-from unicorn import UC_ARCH_ARM, UC_MODE_THUMB, Uc
-from unicorn.arm_const import (
-    UC_ARM_REG_APSR_NZCV,
-    UC_ARM_REG_BASEPRI,
-    UC_ARM_REG_CONTROL,
-    UC_ARM_REG_EPSR,
-    UC_ARM_REG_FAULTMASK,
-    UC_ARM_REG_FPSCR,
-    UC_ARM_REG_IPSR,
-    UC_ARM_REG_LR,
-    UC_ARM_REG_PC,
-    UC_ARM_REG_PRIMASK,
-    UC_ARM_REG_R0,
-    UC_ARM_REG_R1,
-    UC_ARM_REG_R2,
-    UC_ARM_REG_R3,
-    UC_ARM_REG_R12,
-    UC_ARM_REG_S0,
-    UC_ARM_REG_SP,
-    UC_ARM_REG_XPSR,
-    UC_CPU_ARM_CORTEX_M4,
-)
+from collections.abc import Iterable
+from typing import Any
 
-from cosim.access import AccessKind, Initiator
+from unicorn import UC_ARCH_ARM, UC_MODE_THUMB, Uc
+from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTEX_M4
+
+from cosim.access import RIGHT_OF, AccessKind, Initiator, Rights
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.core import Core, Fault
+from cosim.engine.unicorn.core import PAGE, Fault
+from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.loop import Loop
-from cosim.engine.unicorn.scs import (
-    BFARVALID,
+from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
+from cosim.engine.unicorn.m4_registers import FPCA, XPSR_T
+from cosim.engine.unicorn.m4_traps import (
+    DIVISION_BITS,
+    EVENT_BITS,
+    FLOATING_BITS,
+    M4_TRAPS,
+    MPU_BITS,
+    UNMASKING_BITS,
+    M4Trap,
+)
+from cosim.engine.unicorn.mpu import Mpu
+from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
+    DEBUG_MONITOR,
     HARD_FAULT,
-    IACCVIOL,
-    IBUSERR,
-    INVPC,
-    INVSTATE,
-    LOCKUP_PRIORITY,
     MEM_MANAGE,
-    PRECISERR,
-    STKERR,
     SVCALL,
-    UNDEFINSTR,
-    UNSTKERR,
+    SYSTICK,
     USAGE_FAULT,
     Masks,
+)
+from cosim.engine.unicorn.scs import (
+    BFARVALID,
+    DACCVIOL,
+    DIVBYZERO,
+    FPCCR_LSPACT,
+    HFSR_DEBUGEVT,
+    IACCVIOL,
+    IBUSERR,
+    INVSTATE,
+    MMARVALID,
+    NOCP,
+    PRECISERR,
+    UNDEFINSTR,
     SystemControl,
 )
-from cosim.events import CoreStopped, ExceptionTaken
+from cosim.engine.unicorn.systick import SysTick
+from cosim.events import CoreStopped
+from cosim.memory import MemoryBank
 
 # Unicorn's numbers of exceptions (QEMU's EXCP_*)
 EXCP_SWI = 2
@@ -63,282 +66,318 @@ EXCP_EXCEPTION_EXIT = 8
 
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
-
-XPSR_T, XPSR_STACK_ALIGNED, XPSR_IPSR = 1 << 24, 1 << 9, 0x1FF
-CONTROL_SPSEL, CONTROL_FPCA = 1 << 1, 1 << 2
-BASIC_FRAME, EXTENDED_FRAME = 0x20, 0x68
-EXC_RETURN = 0xFFFFFFE0  # bit 4: basic frame, bit 3: to Thread mode, bit 2: on the process stack, bit 0: one
-
-_FRAME = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3, UC_ARM_REG_R12, UC_ARM_REG_LR)
-EXCEPTION_NAMES = {
-    HARD_FAULT: "HardFault",
-    MEM_MANAGE: "MemManage",
-    BUS_FAULT: "BusFault",
-    USAGE_FAULT: "UsageFault",
-    SVCALL: "SVCall",
-}
+_BKPT, _TRCENA, _MON_EN = 1 << 1, 1 << 24, 1 << 16
+_FPU = (10, 11)
 
 
-class _StackError(Exception):
-    """A word of a frame cannot be written or read."""
-
-
-class CortexM4(Core):
+class CortexM4(M4Exceptions):
     """One Cortex-M4F core; held until released."""
 
     initiator = Initiator.M4
     view = "m4"
     private_range = (PPB_BASE, PPB_SIZE)
     status_register, thumb_bit = UC_ARM_REG_EPSR, 24
+    traps = M4_TRAPS
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
         uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)
         uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M4)
-        self.scs = SystemControl(machine.log, self._request_reset)
         super().__init__(machine, uc, loop, mips)
         self.name = name
+        self.systick = SysTick(machine.timers, mips, self._on_tick)
+        self.mpu = Mpu(self._on_mpu_change)
+        self.scs = SystemControl(machine.log, self, lambda: self.time_ps, self.systick, self.mpu)
+        self.debug = DebugBlocks(lambda: self.lane.retired, lambda: bool(self.scs.value("DEMCR") & _TRCENA))
+        self._mpu_view: bool | None = None  # whether software is privileged, while the MPU decides
+        self._mpu_dirty = False
+        self._executed: set[int] = set()  # pages with mixed rights that had to be made executable
+        self._waits_for_event = False
+        self._sleeps = 0
+        machine.interrupts.nvic.connect(self.line_changed)
+
+    # -- accesses ----------------------------------------------------------------------------------------------
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """See `Core.transact`; the private peripheral bus is this core's own."""
         if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
-            return self._private_access(kind, address - SCS_BASE, size, value)
+            return self._private_access(kind, address, size, value)
         return super().transact(kind, address, size, value)
 
-    def _private_access(self, kind: AccessKind, offset: int, size: int, value: int) -> Outcome:
-        if not 0 <= offset < SCS_SIZE:
+    def _private_access(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
+        write, offset = kind is AccessKind.WRITE, address - SCS_BASE
+        if not self.registers.mode().privileged and not (write and self.scs.unprivileged_may_write(offset)):
             return Outcome(0, error=True)
-        if kind is AccessKind.WRITE:
+        if 0 <= offset < SCS_SIZE and write:
+            resume = self.debug.hold()
             self.scs.write(offset, size, value, self.initiator)
-            return Outcome(0, error=False)
-        return Outcome(self.scs.read(offset, size, self.initiator), error=False)
+            resume()
+        elif 0 <= offset < SCS_SIZE:
+            return Outcome(self.scs.read(offset, size, self.initiator), error=False)
+        elif not self.debug.holds(address):
+            return Outcome(0, error=True)
+        elif write:
+            self.debug.write(address, value)
+        else:
+            return Outcome(self.debug.read(address, size), error=False)
+        return Outcome(0, error=False)
+
+    # -- ports of the system control space ---------------------------------------------------------------------
+
+    def masks(self) -> Masks:
+        """See `CorePorts.masks`."""
+        return self.registers.masks()
+
+    def request_reset(self) -> None:
+        """See `CorePorts.request_reset`."""
+        self.machine.reset_request(self.name)
+
+    def reconsider(self) -> None:
+        """See `CorePorts.reconsider`."""
+        nvic = self.scs.nvic
+        monitor = 1 << DEBUG_MONITOR
+        nvic.enabled = nvic.enabled | monitor if self.scs.value("DEMCR") & _MON_EN else nvic.enabled & ~monitor
+        self.lane.traps_on = self._state_traps() | self.lane.traps_on & UNMASKING_BITS
+        if nvic.pending:
+            self.pended()
+
+    # -- reset and state ---------------------------------------------------------------------------------------
 
     def reset(self) -> tuple[int, int] | None:
         """Registers to their reset values, MSP and PC from the vectors at 0; None when those cannot be read."""
         self.scs.reset()
-        self.uc.reg_write(UC_ARM_REG_IPSR, 0)
-        for register in (UC_ARM_REG_CONTROL, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI):
-            self.uc.reg_write(register, 0)
-        for register in _FRAME[:-1]:
-            self.uc.reg_write(register, 0)
-        self.lane.it_left = self.lane.busy = 0
-        vectors = self._vector(0), self._vector(1)
+        self.mpu.reset()
+        self.debug.reset()
+        self._taken.clear()
+        self._pended.clear()
+        self._sleeps = 0
+        self.event = self._waits_for_event = False
+        self.lane.it_left = self.lane.busy = self.lane.pass_at = 0
+        self.registers.reset(0, 1)
+        self._on_mpu_change()
+        self.mpu_follows()
+        self.update_traps(self.masks())
+        vectors = self.vector(0), self.vector(1)
         if vectors[0] is None or vectors[1] is None:
             return None
-        self.uc.reg_write(UC_ARM_REG_SP, vectors[0] & ~3)
-        self.uc.reg_write(UC_ARM_REG_LR, 0xFFFFFFFF)
-        self._jump(vectors[1])
+        self.registers.reset(vectors[0], vectors[1])
+        if self.scs.nvic.pending:
+            self.alert()
         return vectors[0], vectors[1]
 
-    def take_fault(self, fault: Fault) -> None:
-        """Deliver an error response of the bus: IBUSERR for a fetch, else a precise BusFault with BFAR."""
-        if fault.kind is AccessKind.FETCH:
-            self._take(BUS_FAULT, IBUSERR, None)
+    def set_state(self, state: CoreState) -> None:
+        """See `Core.set_state`; a core that is held or locked up has no ticks."""
+        super().set_state(state)
+        if state in (CoreState.HELD, CoreState.LOCKED_UP, CoreState.OFF):
+            self.systick.reset()
+
+    def _on_tick(self) -> None:
+        self.scs.nvic.pend(SYSTICK)
+        self.pended()
+
+    # -- sleep -------------------------------------------------------------------------------------------------
+
+    def sleep(self) -> None:
+        """WFI: sleep unless there is a reason to be awake already (B1.5.19)."""
+        self._sleep(for_event=False)
+
+    def _sleep(self, *, for_event: bool) -> None:
+        self._waits_for_event = for_event
+        if self.wakes():
+            return
+        self.set_state(CoreState.SLEEPING)
+        self._sleeps += 1
+        if in_log(self._sleeps):
+            self.machine.log.emit(CoreStopped(self.name, "wfe" if for_event else "wfi"))
+
+    def wakes(self) -> bool:
+        """WFI: something preempts, PRIMASK disregarded. WFE: the event register, or something is taken."""
+        masks = self.masks()
+        if self._waits_for_event:
+            event, self.event = self.event, False
+            return event or self.scs.nvic.takeable(masks) is not None
+        return self.scs.nvic.takeable(masks._replace(primask=False)) is not None
+
+    # -- trapped instructions ----------------------------------------------------------------------------------
+
+    def _state_traps(self) -> int:
+        """The traps that registers of the system control space ask for."""
+        on = EVENT_BITS
+        scs = self.scs
+        if scs.traps_zero_division:
+            on |= DIVISION_BITS
+        if not scs.fpu_allowed(privileged=False) or scs.value("FPCCR") & FPCCR_LSPACT or scs.value("FPDSCR"):
+            on |= FLOATING_BITS
+        return on | (MPU_BITS if self.mpu.enabled else 0)
+
+    def update_traps(self, masks: Masks) -> None:
+        """See `M4Exceptions.update_traps`."""
+        held_back = masks.any and self.scs.nvic.pending & self.scs.nvic.enabled
+        self.lane.traps_on = self._state_traps() | (UNMASKING_BITS if held_back else 0)
+
+    def take_trap(self, number: int) -> None:
+        """See `Core.take_trap`."""
+        trap = M4Trap(number)
+        if trap is M4Trap.FLOATING:
+            self._take_floating()
+        elif trap in (M4Trap.SDIV_BY_ZERO, M4Trap.UDIV_BY_ZERO):
+            self.take(USAGE_FAULT, DIVBYZERO)
+        elif trap in (M4Trap.SEV, M4Trap.SEV_WIDE):
+            self.event = True
+        elif trap in (M4Trap.WFE, M4Trap.WFE_WIDE):
+            self.skip_trapped(2 if trap is M4Trap.WFE else 4)
+            self._sleep(for_event=True)
         else:
-            self._take(BUS_FAULT, PRECISERR | BFARVALID, fault.address)
+            self.deliver()
+
+    def _take_floating(self) -> None:
+        """The first FP instruction after CPACR, a lazy frame or FPDSCR made a difference (B1.5.7)."""
+        scs, mode = self.scs, self.registers.mode()
+        if not scs.fpu_allowed(privileged=mode.privileged):
+            self.take(USAGE_FAULT, NOCP)
+            return
+        if scs.value("FPCCR") & FPCCR_LSPACT and not self.preserve_floating():
+            return
+        if scs.value("FPDSCR") and not mode.control & FPCA:
+            self.registers.begin_floating(scs.value("FPDSCR"), mode)
+        self.update_traps(self.masks())
+        self.pass_trapped()
+
+    # -- exceptions --------------------------------------------------------------------------------------------
+
+    def take_fault(self, fault: Fault) -> None:
+        """Deliver an access that memory protection or the bus refused."""
+        if fault.kind is AccessKind.FETCH:
+            if fault.forbidden:
+                self.take(MEM_MANAGE, IACCVIOL)
+            elif not self._make_executable(fault.address):
+                self.take(BUS_FAULT, IBUSERR)
+        elif fault.forbidden:
+            self.take(MEM_MANAGE, DACCVIOL | MMARVALID, fault.address)
+        else:
+            self.take(BUS_FAULT, PRECISERR | BFARVALID, fault.address)
 
     def take_undefined(self) -> None:
-        """Deliver UNDEFINSTR, or INVSTATE when the T bit is clear."""
-        thumb = self.uc.reg_read(UC_ARM_REG_XPSR) & XPSR_T
-        self._take(USAGE_FAULT, UNDEFINSTR if thumb else INVSTATE, None)
+        """Deliver UNDEFINSTR, NOCP for another coprocessor than the FPU, INVSTATE when the T bit is clear."""
+        if not self.uc.reg_read(UC_ARM_REG_XPSR) & XPSR_T:
+            self.take(USAGE_FAULT, INVSTATE)
+            return
+        first, second = (int.from_bytes(self.uc.mem_read(self.pc + n, 2), "little") for n in (0, 2))
+        other = first & 0xEC00 == 0xEC00 and second >> 8 & 0xF not in _FPU and first & 0x0300 != 0x0300
+        self.take(USAGE_FAULT, NOCP if other else UNDEFINSTR)
 
     def take_interrupt(self, number: int) -> None:
         """Deliver an exception that Unicorn reported by number."""
         if number == EXCP_SWI:
             self.complete()
-            self._take(SVCALL, 0, None)
+            self.take(SVCALL)
         elif number in (EXCP_EXCEPTION_EXIT, EXCP_PREFETCH_ABORT):
             self.complete()  # the branch; the instruction at its target was never announced
-            if self.pc >= EXC_RETURN and self.scs.active:
-                self._return(self.pc | 1)
+            if self.pc >= EXC_RETURN and self.scs.nvic.active:
+                self.leave_handler(self.pc | 1)
             else:
-                self._take(MEM_MANAGE, IACCVIOL, None)
+                self.take(MEM_MANAGE, IACCVIOL)
         elif number == EXCP_BKPT:
             self.lane.busy = 0
-            self.scs.hard_fault_status(debug_event=True)
-            self._take(HARD_FAULT, 0, None)
+            self._take_breakpoint()
         else:
             self.lane.busy = 0
-            self._lock_up(f"unsupported exception {number}")
+            self.lock_up(f"unsupported exception {number}")
 
-    # -- entry and return --------------------------------------------------------------------------------------
-
-    def _take(self, number: int, status: int, address: int | None) -> None:
-        """Record the fault, choose the exception that is really taken, and enter it or lock up."""
-        self.scs.record(status, address if number == BUS_FAULT else None)
-        chosen = self.scs.escalate(number, self._masks())
-        if chosen is None:
-            self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
+    def _take_breakpoint(self) -> None:
+        """DebugMonitor where it is enabled and preempts, else a HardFault (C1.6.1)."""
+        self.scs.set_bits("DFSR", _BKPT)
+        if self.scs.nvic.escalate(DEBUG_MONITOR, self.masks()) == DEBUG_MONITOR:
+            self.take(DEBUG_MONITOR)
             return
-        self._enter(chosen, address)
+        self.scs.set_bits("HFSR", HFSR_DEBUGEVT)
+        self.take(HARD_FAULT)
 
-    def _enter(self, number: int, address: int | None) -> None:
-        """Push the frame and begin to handle `number` (B1.5.6)."""
-        uc = self.uc
-        control, xpsr = uc.reg_read(UC_ARM_REG_CONTROL), uc.reg_read(UC_ARM_REG_XPSR)
-        floating, thread = bool(control & CONTROL_FPCA), not xpsr & XPSR_IPSR
-        process = thread and bool(control & CONTROL_SPSEL)
-        sp = uc.reg_read(UC_ARM_REG_SP)
-        frame = sp - (EXTENDED_FRAME if floating else BASIC_FRAME)
-        aligned = self.scs.stack_aligned and bool(frame & 4)
-        frame = (frame & ~4 if aligned else frame) & 0xFFFFFFFF
-        words = [uc.reg_read(register) for register in _FRAME]
-        words += [self.pc, xpsr & ~XPSR_STACK_ALIGNED | (XPSR_STACK_ALIGNED if aligned else 0)]
-        if floating:
-            words += [uc.reg_read(UC_ARM_REG_S0 + i) for i in range(16)] + [uc.reg_read(UC_ARM_REG_FPSCR), 0]
-        exc_return = EXC_RETURN | 1 | (0 if floating else 0x10) | (8 if thread else 0) | (4 if process else 0)
-        uc.reg_write(UC_ARM_REG_SP, frame)
-        try:
-            self._push(frame, words)
-        except _StackError:
-            number = self._derive(number)
-        self._handle(number, exc_return, address)
+    # -- memory protection -------------------------------------------------------------------------------------
 
-    def _derive(self, number: int) -> int:
-        """The push for `number` failed: the more urgent of it and the derived BusFault; the other pends (B1.5.11)."""
-        self.scs.record(STKERR, None)
-        derived = self.scs.escalate(BUS_FAULT, self._masks())
-        first, second = sorted((number, derived or HARD_FAULT), key=lambda n: (self.scs.priority(n), n))
-        if second != first:
-            self.scs.pend(second)
-        return first
+    def _on_mpu_change(self) -> None:
+        self._mpu_dirty = True
+        self._executed.clear()
+        self.alert()
 
-    def _handle(self, number: int, exc_return: int, address: int | None = None) -> None:
-        """Begin to handle `number` on the frame that is there (ExceptionTaken of the manual)."""
-        self.machine.log.emit(ExceptionTaken(self.name, EXCEPTION_NAMES[number], self.scs.cfsr, address or 0))
-        self._to_handler(number)
-        self.uc.reg_write(UC_ARM_REG_LR, exc_return)
-        self._branch_to_handler(number)
-
-    def _to_handler(self, number: int) -> None:
-        """Handler mode for `number`: IPSR, main stack, no FP context."""
-        uc = self.uc
-        self.scs.activate(number)
-        uc.reg_write(UC_ARM_REG_IPSR, number)  # Unicorn swaps MSP and PSP here
-        uc.reg_write(UC_ARM_REG_CONTROL, uc.reg_read(UC_ARM_REG_CONTROL) & ~(CONTROL_SPSEL | CONTROL_FPCA))
-        self.lane.it_left = 0
-
-    def _branch_to_handler(self, number: int) -> None:
-        vector = self._vector(number)
-        if vector is None:
-            self.scs.hard_fault_status(vector_table=True)
-            self._lock_up("the vector table cannot be read")
+    def mpu_follows(self) -> None:
+        """See `M4Exceptions.mpu_follows`."""
+        if not (self.mpu.enabled or self._mpu_dirty):
             return
-        self._jump(vector)
+        applies = self.mpu.enabled and self.mpu.applies(self.scs.nvic.execution_priority(self.masks()))
+        view = self.registers.mode().privileged if applies else None
+        if view != self._mpu_view or self._mpu_dirty:
+            self._mpu_view, self._mpu_dirty = view, False
+            if self._pieces:
+                self.remap()
 
-    def _jump(self, vector: int) -> None:
-        """Branch to a vector, with no IT state.
+    def forbids(self, kind: AccessKind, address: int, size: int) -> bool:
+        """See `Core.forbids`; the private peripheral bus is not the MPU's business (B3.5.1)."""
+        if self._mpu_view is None or PPB_BASE <= address < PPB_BASE + PPB_SIZE:
+            return False
+        return not self.mpu.allows(address, size, RIGHT_OF[kind], privileged=self._mpu_view)
 
-        The flags are written last because that makes Unicorn recompute its cached mode.
-        """
-        uc = self.uc
-        uc.reg_write(UC_ARM_REG_EPSR, XPSR_T if vector & 1 else 0)
-        uc.reg_write(UC_ARM_REG_PC, vector)
-        uc.reg_write(UC_ARM_REG_APSR_NZCV, uc.reg_read(UC_ARM_REG_APSR_NZCV))
-
-    def _return(self, value: int) -> None:
-        """Exception return by the EXC_RETURN `value`, with the integrity checks of B1.5.8."""
-        uc = self.uc
-        number, active = uc.reg_read(UC_ARM_REG_IPSR), self.scs.active
-        kind = value & 0xF
-        legal = kind == 0x1 or (kind in (0x9, 0xD) and (len(active) == 1 or self.scs.nonbasethreadena))
-        self.scs.deactivate(number)
-        uc.reg_write(UC_ARM_REG_FAULTMASK, 0)
-        if number not in active or not legal:
-            self._chain(USAGE_FAULT, INVPC, value)
+    def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
+        """See `Core.carve`. Memory that is home to the other core is left to `forbids`: mapping it anew is slow."""
+        if self._mpu_view is None:
+            yield base, end, Rights.ALL
             return
-        pending = self.scs.take_pending(self._masks())
-        if pending is not None:
-            self._handle(pending, value)
+        if self.machine.homes.get(bank.name) != self.name:
+            yield base, end, Rights.NONE
             return
-        basic, process = bool(value & 0x10), kind == 0xD
-        # The banked pointer: in Handler mode SP is MSP; selecting SPSEL in Thread mode makes SP the PSP.
-        uc.reg_write(UC_ARM_REG_IPSR, 0)
-        control = uc.reg_read(UC_ARM_REG_CONTROL) & ~(CONTROL_SPSEL | CONTROL_FPCA)
-        uc.reg_write(UC_ARM_REG_CONTROL, control | (CONTROL_SPSEL if process else 0))
-        frame = uc.reg_read(UC_ARM_REG_SP)
-        try:
-            words = self._pop(frame, (BASIC_FRAME if basic else EXTENDED_FRAME) // 4)
-        except _StackError:
-            self._chain(BUS_FAULT, UNSTKERR, value)
-            return
-        if (kind == 0x1) != bool(words[7] & XPSR_IPSR):
-            self._chain(USAGE_FAULT, INVPC, value)
-            return
-        self._unstack(words, frame)
-        uc.reg_write(UC_ARM_REG_CONTROL, control | (CONTROL_SPSEL if process else 0) | (0 if basic else CONTROL_FPCA))
-        pc, xpsr = words[6], words[7]
-        uc.reg_write(UC_ARM_REG_XPSR, xpsr & ~XPSR_STACK_ALIGNED)
-        uc.reg_write(UC_ARM_REG_PC, pc | (1 if xpsr & XPSR_T else 0))
-        uc.reg_write(UC_ARM_REG_APSR_NZCV, xpsr & 0xF0000000)
-        self._resume_it(pc, xpsr)
+        done = base
+        for first, last, rights in self.mpu.runs(base, end, privileged=self._mpu_view):
+            inner, outer = -(-max(first, done) // PAGE) * PAGE, last // PAGE * PAGE if last != end else end
+            if inner > done:
+                yield from self._mixed(done, inner)
+                done = inner
+            if outer > done and first <= done:
+                yield done, outer, rights
+                done = outer
+        if done < end:
+            yield from self._mixed(done, end)
 
-    def _chain(self, number: int, status: int, exc_return: int) -> None:
-        """A return failed: take the fault on the frame that was not used up, LR telling how the return was meant."""
-        self.scs.record(status, None)
-        chosen = self.scs.escalate(number, self._masks())
-        if chosen is None:
-            self._lock_up(f"{EXCEPTION_NAMES[number]} at priority {LOCKUP_PRIORITY} or above")
-            return
-        self._handle(chosen, exc_return)
+    def _mixed(self, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
+        """Pages with more than one answer: each access is asked about, until one of them had to be executed."""
+        for page in range(base, end, PAGE):
+            yield page, page + PAGE, Rights.READ | Rights.FETCH if page in self._executed else Rights.NONE
 
-    def _unstack(self, words: list[int], frame: int) -> None:
-        """Registers and stack pointer from the frame `words` at `frame`; PC and xPSR are the caller's."""
-        uc = self.uc
-        for register, word in zip(_FRAME, words[:6], strict=True):
-            uc.reg_write(register, word)
-        if len(words) > BASIC_FRAME // 4:
-            for i in range(16):
-                uc.reg_write(UC_ARM_REG_S0 + i, words[8 + i])
-            uc.reg_write(UC_ARM_REG_FPSCR, words[24])
-        frame += 4 * len(words) + (4 if words[7] & XPSR_STACK_ALIGNED and self.scs.stack_aligned else 0)
-        uc.reg_write(UC_ARM_REG_SP, frame & 0xFFFFFFFF)
+    def _make_executable(self, address: int) -> bool:
+        """Let a page with mixed rights be executed from, if that is why the fetch at `address` failed."""
+        page = address & ~(PAGE - 1)
+        piece = next((p for p in self._pieces if p.base <= page < p.base + p.size), None)
+        window = self._window_at(address)
+        if self._mpu_view is None or piece is None or window is None or page in self._executed:
+            return False
+        bank = window.target
+        if not isinstance(bank, MemoryBank) or self.machine.homes.get(bank.name) != self.name:
+            return False
+        offset = window.offset + address - window.address
+        if self.machine.firewall.decide(self.initiator, bank.name, offset, 2, AccessKind.FETCH) is not None:
+            return False
+        self._executed.add(page)
+        self.remap()
+        return True
 
-    def _resume_it(self, pc: int, xpsr: int) -> None:
-        """Tell the loop how much of an interrupted IT block is left (ITSTATE[3:0]: ones end the block)."""
-        mask = (xpsr >> 10 & 0x3) << 2 | (xpsr >> 25 & 0x3)
-        self.lane.it_left = 4 - ((mask & -mask).bit_length() - 1) if mask else 0
-        self.lane.it_pc = pc
-
-    # -- helpers -----------------------------------------------------------------------------------------------
-
-    def _masks(self) -> Masks:
-        read = self.uc.reg_read
-        return Masks(
-            bool(read(UC_ARM_REG_PRIMASK) & 1), bool(read(UC_ARM_REG_FAULTMASK) & 1), read(UC_ARM_REG_BASEPRI) & 0xFF
-        )
-
-    def _vector(self, number: int) -> int | None:
-        outcome = self.transact(AccessKind.READ, self.scs.vtor + 4 * number, 4, 0)
-        return None if outcome.error else outcome.value
-
-    def _push(self, frame: int, words: list[int]) -> None:
-        for index, word in enumerate(words):
-            address = frame + 4 * index & 0xFFFFFFFF
-            if self.transact(AccessKind.WRITE, address, 4, word).error:
-                raise _StackError
-
-    def _pop(self, frame: int, count: int) -> list[int]:
-        words = []
-        for index in range(count):
-            outcome = self.transact(AccessKind.READ, frame + 4 * index & 0xFFFFFFFF, 4, 0)
-            if outcome.error:
-                raise _StackError
-            words.append(outcome.value)
-        return words
-
-    def _lock_up(self, why: str) -> None:
-        self.set_state(CoreState.LOCKED_UP)
-        self.machine.log.emit(CoreStopped(self.name, f"lockup: {why}"))
-
-    def _request_reset(self) -> None:
-        self.machine.reset_request(self.name)
+    # -- snapshots ---------------------------------------------------------------------------------------------
 
     def save(self) -> object:
         """See `Core.save`."""
-        return super().save(), self.scs.save()
+        own = (self.event, self._waits_for_event, self._sleeps, dict(self._taken), dict(self._pended))
+        parts = (self.scs.save(), self.systick.save(), self.mpu.save(), self.debug.save())
+        return super().save(), own, parts
 
-    def load(self, state: tuple[object, object]) -> None:
+    def load(self, state: Any) -> None:
         """See `Core.load`."""
-        base, scs = state
+        base, own, (scs, systick, mpu, debug) = state
         super().load(base)
+        self.event, self._waits_for_event, self._sleeps, taken, pended = own
+        self._taken, self._pended = dict(taken), dict(pended)
         self.scs.load(scs)
+        self.systick.load(systick)
+        self.mpu.load(mpu)
+        self.debug.load(debug)
+        alerted = self.alerted_at
+        self._on_mpu_change()
+        self.mpu_follows()
+        self.alerted_at = alerted
+        self.update_traps(self.masks())

@@ -1,0 +1,177 @@
+"""The Cortex-M4's registers in batches: one call into Unicorn for all that an exception entry or return touches.
+
+Three habits of Unicorn are kept here. Writing IPSR swaps the stack pointers, but does not make Unicorn recompute its
+cached mode: writing the flags, last, does. CONTROL.SPSEL can be written in Thread mode only, and CONTROL not at all by
+unprivileged software, to which MSP and the masks read as zero; so a change of mode goes through privileged Thread mode.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unicorn import Uc
+from unicorn.arm_const import (
+    UC_ARM_REG_APSR_NZCV,
+    UC_ARM_REG_BASEPRI,
+    UC_ARM_REG_CONTROL,
+    UC_ARM_REG_EPSR,
+    UC_ARM_REG_FAULTMASK,
+    UC_ARM_REG_FPSCR,
+    UC_ARM_REG_IPSR,
+    UC_ARM_REG_LR,
+    UC_ARM_REG_PC,
+    UC_ARM_REG_PRIMASK,
+    UC_ARM_REG_R0,
+    UC_ARM_REG_R1,
+    UC_ARM_REG_R2,
+    UC_ARM_REG_R3,
+    UC_ARM_REG_R12,
+    UC_ARM_REG_S0,
+    UC_ARM_REG_SP,
+    UC_ARM_REG_XPSR,
+)
+from unicorn.unicorn_py3.unicorn import uclib
+
+from cosim.engine.unicorn.nvic import NMI, Masks
+
+NPRIV, SPSEL, FPCA = 1 << 0, 1 << 1, 1 << 2
+XPSR_T, XPSR_STACK_ALIGNED, XPSR_IPSR, XPSR_FLAGS = 1 << 24, 1 << 9, 0x1FF, 0xF0000000
+
+_FRAME = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3, UC_ARM_REG_R12, UC_ARM_REG_LR)
+_FLOATING = (*range(UC_ARM_REG_S0, UC_ARM_REG_S0 + 16), UC_ARM_REG_FPSCR)
+_TO_PRIVILEGED_THREAD = (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL)
+_JUMP = (UC_ARM_REG_EPSR, UC_ARM_REG_PC, UC_ARM_REG_APSR_NZCV)
+
+
+class _Batch:
+    """A fixed list of registers; one that is named twice is written twice, in order."""
+
+    def __init__(self, uc: Uc, registers: Sequence[int]) -> None:
+        self._handle = ctypes.c_void_p(uc._uch.value)
+        self._count = len(registers)
+        self._ids = (ctypes.c_int * self._count)(*registers)
+        self._cells = (ctypes.c_uint64 * self._count)()
+        base = ctypes.addressof(self._cells)
+        self._places = (ctypes.c_void_p * self._count)(*(base + 8 * i for i in range(self._count)))
+
+    def read(self) -> list[int]:
+        uclib.uc_reg_read_batch(self._handle, self._ids, self._places, self._count)
+        return list(self._cells)
+
+    def write(self, *values: int) -> None:
+        cells: list[ctypes.c_uint64 | int] = list(values)
+        self._cells[:] = cells
+        uclib.uc_reg_write_batch(self._handle, self._ids, self._places, self._count)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What an exception entry must know: CONTROL, xPSR and the stack pointer in use."""
+
+    control: int
+    xpsr: int
+    sp: int
+
+    @property
+    def thread(self) -> bool:
+        """Thread mode."""
+        return not self.xpsr & XPSR_IPSR
+
+    @property
+    def privileged(self) -> bool:
+        """Handler mode always is."""
+        return not (self.thread and self.control & NPRIV)
+
+    @property
+    def process(self) -> bool:
+        """On the process stack."""
+        return self.thread and bool(self.control & SPSEL)
+
+
+class M4Registers:
+    """The registers of one core."""
+
+    def __init__(self, uc: Uc) -> None:
+        self._frame = _Batch(uc, (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP))
+        self._mode = _Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP))
+        self._masks = _Batch(uc, (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI, UC_ARM_REG_CONTROL,
+                                  UC_ARM_REG_IPSR))  # fmt: skip
+        self._ipsr = _Batch(uc, (UC_ARM_REG_IPSR,))
+        self._sp = _Batch(uc, (UC_ARM_REG_SP,))
+        self._faultmask = _Batch(uc, (UC_ARM_REG_FAULTMASK,))
+        self._control = _Batch(uc, (UC_ARM_REG_CONTROL,))
+        self._floating = _Batch(uc, _FLOATING)
+        self._fpscr = _Batch(uc, (UC_ARM_REG_FPSCR,))
+        self._flags = _Batch(uc, (UC_ARM_REG_APSR_NZCV,))
+        self._to_thread = _Batch(uc, _TO_PRIVILEGED_THREAD)
+        self._to_handler = _Batch(uc, (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP))
+        self._restore = _Batch(uc, (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC,
+                                    UC_ARM_REG_APSR_NZCV))  # fmt: skip
+        self._reset = _Batch(uc, (*_TO_PRIVILEGED_THREAD, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI,
+                                  *_FRAME, UC_ARM_REG_SP, *_JUMP))  # fmt: skip
+
+    def frame(self) -> tuple[list[int], Mode]:
+        """The eight words of a basic frame (PC and xPSR last), and the mode."""
+        *words, control, sp = self._frame.read()
+        return words, Mode(control, words[7], sp)
+
+    def mode(self) -> Mode:
+        """The mode of the core now."""
+        return Mode(*self._mode.read())
+
+    def masks(self) -> Masks:
+        """PRIMASK, FAULTMASK and BASEPRI; of an unprivileged core not inside a callback of Unicorn."""
+        primask, faultmask, basepri, control, ipsr = self._masks.read()
+        if control & NPRIV and not ipsr:
+            self._ipsr.write(NMI)
+            primask, faultmask, basepri, *_ = self._masks.read()
+            self._ipsr.write(0)
+        return Masks(bool(primask & 1), bool(faultmask & 1), basepri & 0xFF)
+
+    def floating(self) -> list[int]:
+        """S0 to S15 and FPSCR."""
+        return self._floating.read()
+
+    def set_floating(self, words: Sequence[int]) -> None:
+        """S0 to S15 and FPSCR."""
+        self._floating.write(*words)
+
+    def begin_floating(self, fpscr: int, mode: Mode) -> None:
+        """A new FP context: CONTROL.FPCA set, FPSCR as given."""
+        self._fpscr.write(fpscr)
+        if mode.privileged:
+            self._control.write(mode.control | FPCA)
+        self._flags.write(mode.xpsr & XPSR_FLAGS)
+
+    def clear_faultmask(self) -> None:
+        """FAULTMASK is cleared by the return from any exception but NMI; the core is in Handler mode."""
+        self._faultmask.write(0)
+
+    def set_sp(self, value: int) -> None:
+        """The stack pointer in use."""
+        self._sp.write(value)
+
+    def to_thread(self, control: int, *, process: bool) -> int:
+        """Privileged Thread mode on the given stack, whose pointer is returned; `control` is CONTROL so far."""
+        privileged = control & ~(NPRIV | FPCA)
+        self._to_thread.write(NMI, privileged, 0, SPSEL if process else 0)
+        return self._sp.read()[0]
+
+    def to_handler(self, number: int, exc_return: int, vector: int, mode: Mode) -> None:
+        """Handler mode at `vector` on the main stack, without IT state and FP context; CONTROL.nPRIV stays."""
+        self.to_thread(mode.control, process=False)
+        thumb = XPSR_T if vector & 1 else 0
+        self._to_handler.write(number, mode.control & NPRIV, exc_return, thumb, vector, mode.xpsr & XPSR_FLAGS)
+
+    def restore(self, words: Sequence[int], sp: int, control: int) -> None:
+        """The registers from the eight words of a frame, in Thread mode on the right stack."""
+        *general, pc, xpsr = words
+        thumb = 1 if xpsr & XPSR_T else 0
+        self._restore.write(*general, sp, xpsr & ~XPSR_STACK_ALIGNED, control, pc | thumb, xpsr & XPSR_FLAGS)
+
+    def reset(self, sp: int, vector: int) -> None:
+        """The reset state: privileged Thread mode on the main stack, nothing masked."""
+        thumb = XPSR_T if vector & 1 else 0
+        self._reset.write(NMI, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFFFFFFFF, sp & ~3, thumb, vector, 0)

@@ -1,0 +1,179 @@
+"""Which exception of the Cortex-M4 is taken when: priorities, pending and active state (ARMv7-M manual, B1.5 and B3.4).
+
+Exceptions are known by their number: 1 to 15 are the system's, interrupt n of the NVIC is 16 + n. Sets of exceptions
+are integers with one bit per number.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT = 2, 3, 4, 5, 6
+SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK, FIRST_INTERRUPT = 11, 12, 14, 15, 16
+#: External interrupts of the STM32MP15 (RM0436, NVIC table), and its implemented priority bits.
+INTERRUPTS, PRIORITY_BITS = 150, 0xF0
+EXCEPTIONS = FIRST_INTERRUPT + INTERRUPTS
+
+#: Bit positions in SHCSR by exception number: (enable, active, pended).
+SHCSR_BITS = {
+    MEM_MANAGE: (1 << 16, 1 << 0, 1 << 13),
+    BUS_FAULT: (1 << 17, 1 << 1, 1 << 14),
+    USAGE_FAULT: (1 << 18, 1 << 3, 1 << 12),
+    SVCALL: (0, 1 << 7, 1 << 15),
+    DEBUG_MONITOR: (0, 1 << 8, 0),
+    PENDSV: (0, 1 << 10, 0),
+    SYSTICK: (0, 1 << 11, 0),
+}
+_FAULTS = (MEM_MANAGE, BUS_FAULT, USAGE_FAULT)
+_ALWAYS_ENABLED = sum(1 << n for n in (NMI, HARD_FAULT, SVCALL, PENDSV, SYSTICK))
+LOCKUP_PRIORITY, NMI_PRIORITY, LOWEST_PRIORITY = -1, -2, 256
+_NAMES = {
+    NMI: "NMI",
+    HARD_FAULT: "HardFault",
+    MEM_MANAGE: "MemManage",
+    BUS_FAULT: "BusFault",
+    USAGE_FAULT: "UsageFault",
+    SVCALL: "SVCall",
+    DEBUG_MONITOR: "DebugMonitor",
+    PENDSV: "PendSV",
+    SYSTICK: "SysTick",
+}
+
+
+def exception_name(number: int) -> str:
+    """The name of an exception: that of the manual, or `IRQ n`."""
+    return _NAMES.get(number) or f"IRQ {number - FIRST_INTERRUPT}"
+
+
+class Masks(NamedTuple):
+    """The core's own mask registers."""
+
+    primask: bool
+    faultmask: bool
+    basepri: int
+
+    @property
+    def any(self) -> bool:
+        """Whether one of them holds something back."""
+        return self.primask or self.faultmask or bool(self.basepri)
+
+
+class Nvic:
+    """Enabled, pending and active exceptions, their priorities, and the interrupt lines."""
+
+    def __init__(self) -> None:
+        self.levels = 0  # lines that are high; not part of the reset state
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing is enabled, pending or active; a line that is high pends its interrupt."""
+        self.enabled = _ALWAYS_ENABLED
+        self.pending = self.levels
+        #: The active exceptions in the order of entry.
+        self.active: tuple[int, ...] = ()
+        self.priorities = bytearray(EXCEPTIONS)
+        self.prigroup = 0
+
+    # -- priorities (B1.5.4) -----------------------------------------------------------------------------------
+
+    def priority(self, number: int) -> int:
+        """The priority of an exception; smaller is more urgent."""
+        if number == HARD_FAULT:
+            return LOCKUP_PRIORITY
+        return NMI_PRIORITY if number == NMI else self.priorities[number]
+
+    def group_priority(self, number: int) -> int:
+        """The part of its priority that decides about preemption."""
+        return self._group(self.priority(number))
+
+    def _group(self, priority: int) -> int:
+        return priority if priority < 0 else priority & (0xFF << self.prigroup + 1 & 0xFF)
+
+    def execution_priority(self, masks: Masks) -> int:
+        """The priority of what runs now, boosted by the mask registers."""
+        priority = min((self.group_priority(n) for n in self.active), default=LOWEST_PRIORITY)
+        if masks.basepri:
+            priority = min(priority, self._group(masks.basepri))
+        if masks.primask:
+            priority = min(priority, 0)
+        return min(priority, LOCKUP_PRIORITY) if masks.faultmask else priority
+
+    def most_urgent(self) -> int | None:
+        """The pending and enabled exception that comes first: by priority, then by number."""
+        waiting = self.pending & self.enabled
+        best: tuple[int, int] | None = None
+        while waiting:
+            lowest = waiting & -waiting
+            waiting ^= lowest
+            number = lowest.bit_length() - 1
+            candidate = self.priority(number), number
+            best = candidate if best is None or candidate < best else best
+        return None if best is None else best[1]
+
+    def takeable(self, masks: Masks) -> int | None:
+        """The pending exception that preempts what runs now."""
+        number = self.most_urgent()
+        if number is None or self.group_priority(number) >= self.execution_priority(masks):
+            return None
+        return number
+
+    def escalate(self, number: int, masks: Masks) -> int | None:
+        """The exception that is taken for a synchronous `number`: itself, HardFault, or None for lockup (B1.5.12)."""
+        current = self.execution_priority(masks)
+        enabled = bool(self.enabled >> number & 1)
+        if number != HARD_FAULT and enabled and self.group_priority(number) < current:
+            return number
+        return None if current <= LOCKUP_PRIORITY else HARD_FAULT
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def enable_faults(self, shcsr: int) -> None:
+        """Take over the enable bits of SHCSR."""
+        for number in _FAULTS:
+            bit = 1 << number
+            self.enabled = self.enabled | bit if shcsr & SHCSR_BITS[number][0] else self.enabled & ~bit
+
+    def shcsr(self) -> int:
+        """SHCSR as the state gives it."""
+        value = 0
+        for number, (enable, active, pended) in SHCSR_BITS.items():
+            value |= enable if enable and self.enabled >> number & 1 else 0
+            value |= (active if number in self.active else 0) | (pended if self.pending >> number & 1 else 0)
+        return value
+
+    def set_line(self, number: int, level: bool) -> None:
+        """The line of interrupt `number` (an exception number) changes; rising, it pends."""
+        bit = 1 << number
+        if level:
+            self.levels |= bit
+            self.pending |= bit
+        else:
+            self.levels &= ~bit
+
+    def pend(self, number: int) -> None:
+        """`number` waits until nothing more urgent is handled."""
+        self.pending |= 1 << number
+
+    def unpend(self, numbers: int) -> None:
+        """Clear the pending state of a set; an interrupt whose line is high, and that is not active, stays pending."""
+        active = sum(1 << n for n in self.active)
+        self.pending &= ~(numbers & ~(self.levels & ~active))
+
+    def activate(self, number: int) -> None:
+        """`number` is being handled from now on."""
+        self.pending &= ~(1 << number)
+        self.active = (*self.active, number)
+
+    def deactivate(self, number: int) -> None:
+        """`number` is no longer handled; if its line is still high, it is pending again."""
+        self.active = tuple(n for n in self.active if n != number)
+        self.pending |= self.levels & 1 << number
+
+    def save(self) -> object:
+        """The complete state as an immutable value."""
+        return self.levels, self.enabled, self.pending, self.active, bytes(self.priorities), self.prigroup
+
+    def load(self, state: tuple[int, int, int, tuple[int, ...], bytes, int]) -> None:
+        """Restore what `save` returned."""
+        self.levels, self.enabled, self.pending, self.active, priorities, self.prigroup = state
+        self.priorities = bytearray(priorities)
