@@ -30,7 +30,16 @@ from cosim.peripherals.rng import Rng
 from cosim.peripherals.secure_monitor import SecureMonitor
 from cosim.peripherals.syscfg import Syscfg
 from cosim.peripherals.tamp import Tamp
-from cosim.peripherals.tim import GeneralTimer, Timer, WideTimer
+from cosim.peripherals.tim import (
+    AdvancedTimer,
+    GeneralTimer,
+    OneChannelTimer,
+    RepeatingOneChannelTimer,
+    RepeatingTwoChannelTimer,
+    Timer,
+    TwoChannelTimer,
+    WideTimer,
+)
 from cosim.peripherals.tzc400 import Tzc400
 from cosim.peripherals.usart import Stm32Usart
 from cosim.peripherals.wwdg import Wwdg
@@ -43,6 +52,17 @@ _WWDG1_RESET_LINE = 68
 #: Numbers of the receive requests at the DMAMUX1 (RM0436, DMAMUX1 assignment); transmission has the next one.
 #: USART1 is out of reach of DMA1 and DMA2.
 _USART_REQUESTS = {"usart2": 43, "usart3": 45, "uart4": 63, "uart5": 65, "usart6": 71, "uart7": 79, "uart8": 81}
+#: What each timer is (RM0436, one chapter for each kind).
+_TIMERS: Mapping[str, type[Timer]] = {
+    **dict.fromkeys(("tim1", "tim8"), AdvancedTimer),
+    **dict.fromkeys(("tim2", "tim5"), WideTimer),
+    **dict.fromkeys(("tim3", "tim4"), GeneralTimer),
+    **dict.fromkeys(("tim6", "tim7"), Timer),
+    "tim12": TwoChannelTimer,
+    **dict.fromkeys(("tim13", "tim14"), OneChannelTimer),
+    "tim15": RepeatingTwoChannelTimer,
+    **dict.fromkeys(("tim16", "tim17"), RepeatingOneChannelTimer),
+}
 
 
 @dataclass(frozen=True)
@@ -249,9 +269,7 @@ _MAKERS: Mapping[str, _Maker] = {
     "hsem": lambda maker, name: Hsem(maker.base(name), maker.log, maker.outputs(name, Hsem.output_names)),
     "exti": lambda maker, _: maker.exti,
     **{f"gpio{port}": BlockMaker.gpio for port in GPIO_PORTS},
-    **{f"tim{n}": lambda maker, name: maker.timer(WideTimer, name) for n in (2, 5)},
-    **{f"tim{n}": lambda maker, name: maker.timer(GeneralTimer, name) for n in (3, 4)},
-    **{f"tim{n}": lambda maker, name: maker.timer(Timer, name) for n in (6, 7)},
+    **dict.fromkeys(_TIMERS, lambda maker, name: maker.timer(_TIMERS[name], name)),
     "wwdg1": BlockMaker.wwdg,
     "iwdg1": BlockMaker.iwdg,
     "iwdg2": BlockMaker.iwdg,

@@ -6,7 +6,16 @@ import pytest
 from rig import Rig
 
 from cosim.access import Initiator
-from cosim.peripherals.tim import GeneralTimer, Timer, WideTimer
+from cosim.peripherals.tim import (
+    AdvancedTimer,
+    GeneralTimer,
+    OneChannelTimer,
+    RepeatingOneChannelTimer,
+    RepeatingTwoChannelTimer,
+    Timer,
+    TwoChannelTimer,
+    WideTimer,
+)
 
 M4, DEBUG = Initiator.M4, Initiator.DEBUG
 CR1, DIER, SR, EGR, CCMR1, CNT, PSC, ARR, CCR1, CCR2 = 0x00, 0x0C, 0x10, 0x14, 0x18, 0x24, 0x28, 0x2C, 0x34, 0x38
@@ -214,3 +223,96 @@ def test_a_snapshot_goes_on_where_it_was_taken(rig: Rig) -> None:
     assert (timer.read(CNT, 4, M4), rig.high()) == (30, set())
     rig.pass_to(100 * US)
     assert rig.high() == {"Irq"}
+
+
+# Timers with a repetition counter, and with several interrupts
+
+RCR, CC1IE, CC2IE = 0x30, 2, 4
+
+
+def test_the_update_event_comes_with_the_wrap_behind_the_repetitions(rig: Rig) -> None:
+    """RM0436, advanced-control timers, repetition counter: RCR + 1 overflows make one update event."""
+    timer = make(rig, AdvancedTimer)
+    put(timer, (ARR, 99), (RCR, 2), (EGR, 1), (SR, 0), (DIER, UIF), (CR1, CEN))
+    came = []
+    for _ in range(3):
+        due = rig.timers.next_at()
+        assert due is not None
+        rig.pass_to(due)
+        assert rig.high() == {"Up"}
+        came.append(due // US)
+        put(timer, (SR, 0))
+    assert came == [300, 600, 900]
+
+
+@pytest.mark.parametrize(("us", "up"), [(299, 0), (300, 1)])
+def test_repetitions_are_counted_by_a_late_look_too(rig: Rig, us: int, up: int) -> None:
+    timer = make(rig, RepeatingOneChannelTimer)
+    put(timer, (ARR, 99), (RCR, 2), (EGR, 1), (SR, 0), (CR1, CEN))
+    rig.pass_to(us * US)
+    assert timer.read(SR, 4, M4) & UIF == up
+    put(timer, (SR, 0))
+    rig.pass_to(599 * US)
+    assert timer.read(SR, 4, M4) & UIF == 1 - up
+    rig.pass_to(600 * US)
+    assert timer.read(SR, 4, M4) & UIF == UIF
+
+
+def test_an_advanced_timer_tells_updates_and_compares_apart(rig: Rig) -> None:
+    timer = make(rig, AdvancedTimer)
+    put(timer, (ARR, 99), (CCR1, 10), (DIER, UIF | CC1IE), (CR1, CEN))
+    rig.pass_to(10 * US)
+    assert rig.high() == {"Cc"}
+    rig.pass_to(100 * US)
+    assert rig.high() == {"Cc", "Up"}
+    put(timer, (SR, ~UIF & 0xFFFFFFFF))
+    assert rig.high() == {"Cc"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "enables"),
+    [
+        (Timer, 0x7F01),
+        (OneChannelTimer, 0x7F03),
+        (TwoChannelTimer, 0x7F47),
+        (RepeatingOneChannelTimer, 0x7FA3),
+        (RepeatingTwoChannelTimer, 0x7FE7),
+        (GeneralTimer, 0x7F5F),
+        (AdvancedTimer, 0x7FFF),
+    ],
+)
+def test_a_timer_has_the_interrupts_of_its_kind(rig: Rig, kind: type[Timer], enables: int) -> None:
+    timer = make(rig, kind)
+    put(timer, (DIER, 0xFFFFFFFF))
+    assert timer.read(DIER, 4, M4) == enables
+
+
+@pytest.mark.parametrize(("kind", "flags"), [(OneChannelTimer, CC1IF), (TwoChannelTimer, CC1IF | CC2IF)])
+def test_small_timers_compare_their_channels_only(rig: Rig, kind: type[Timer], flags: int) -> None:
+    timer = make(rig, kind)
+    put(timer, (ARR, 99), (CCR1, 10), (CCR2, 20), (CR1, CEN))
+    rig.pass_to(50 * US)
+    assert timer.read(SR, 4, M4) == flags
+
+
+def test_a_channel_of_a_small_timer_can_be_an_input(rig: Rig) -> None:
+    timer = make(rig, TwoChannelTimer)
+    put(timer, (ARR, 99), (CCMR1, 1 << 8), (CCR1, 10), (CCR2, 20), (CR1, CEN))
+    rig.pass_to(50 * US)
+    assert timer.read(SR, 4, M4) == CC1IF
+
+
+def test_a_snapshot_keeps_the_repetitions_that_are_left(rig: Rig) -> None:
+    timer = make(rig, AdvancedTimer)
+    put(timer, (ARR, 99), (RCR, 2), (EGR, 1), (SR, 0), (DIER, UIF), (CR1, CEN))
+    rig.pass_to(150 * US)
+    timer.read(CNT, 4, M4)
+    saved, alarms = timer.save(), rig.timers.save()
+    rig.pass_to(1000 * US)
+    rig.now = 150 * US
+    timer.load(saved)
+    rig.timers.load(alarms)
+    assert rig.high() == set()
+    assert rig.timers.next_at() == 300 * US
+    rig.pass_to(300 * US)
+    assert rig.high() == {"Up"}

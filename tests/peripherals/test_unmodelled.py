@@ -88,14 +88,14 @@ def test_regions_and_what_is_covered_make_up_the_map_without_overlap() -> None:
 
 def test_every_block_of_the_map_answers_both_cores(soc: Soc) -> None:
     for who in (NS, M4):
-        for address in (SPI2, 0x40006000, 0x44000000, 0x4C006000, 0x50029000, 0x57000000, 0x5A001000):
+        for address in (SPI2, 0x40009000, 0x44004000, 0x4C006000, 0x50029000, 0x57000000, 0x5A001000):
             assert not soc.bus.transact(who, AccessKind.WRITE, address, 4, 0x5A).error
             assert soc.bus.transact(who, AccessKind.READ, address, 4).value == 0x5A
     assert not soc.log.of(BusErrorRaised)
     assert {(use.block, use.address) for use in soc.unmodelled()} == {
         ("spi2", SPI2),
-        ("tim12", 0x40006000),
-        ("tim1", 0x44000000),
+        ("lptim1", 0x40009000),
+        ("spi1", 0x44004000),
         ("dcmi", 0x4C006000),
         ("pmb", 0x50029000),
         ("unmodelled", 0x57000000),
