@@ -302,17 +302,25 @@ def test_a_channel_of_a_small_timer_can_be_an_input(rig: Rig) -> None:
     assert timer.read(SR, 4, M4) == CC1IF
 
 
+def test_channels_three_and_four_have_their_modes_in_ccmr2(rig: Rig) -> None:
+    timer = make(rig)
+    put(timer, (ARR, 99), (0x1C, 1), (0x3C, 10), (0x40, 20), (CR1, CEN))
+    rig.pass_to(50 * US)
+    assert timer.read(SR, 4, M4) & 0x18 == 0x10
+
+
 def test_a_snapshot_keeps_the_repetitions_that_are_left(rig: Rig) -> None:
     timer = make(rig, AdvancedTimer)
     put(timer, (ARR, 99), (RCR, 2), (EGR, 1), (SR, 0), (DIER, UIF), (CR1, CEN))
     rig.pass_to(150 * US)
     timer.read(CNT, 4, M4)
     saved, alarms = timer.save(), rig.timers.save()
-    rig.pass_to(1000 * US)
+    rig.pass_to(250 * US)
+    timer.read(CNT, 4, M4)
     rig.now = 150 * US
     timer.load(saved)
     rig.timers.load(alarms)
     assert rig.high() == set()
     assert rig.timers.next_at() == 300 * US
-    rig.pass_to(300 * US)
-    assert rig.high() == {"Up"}
+    timer.write(SR, 4, 0, M4)
+    assert rig.timers.next_at() == 300 * US
