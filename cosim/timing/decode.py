@@ -167,13 +167,17 @@ class Decoder:
             signed=name == "sdiv",
         )
 
+    def pair_rules(self, first: InstructionCost, second: InstructionCost) -> tuple[PairRule, ...]:
+        """The rules that hold for `second` directly behind `first`, in the file's order."""
+        return tuple(
+            rule
+            for rule in self.table.pairs
+            if _tagged(rule.first, first) and _tagged(rule.second, second) and _applies(rule, first, second)
+        )
+
     def pair_cycles(self, first: InstructionCost, second: InstructionCost) -> int:
         """What `second` takes more, or less when negative, directly behind `first`; never below 0 in all."""
-        total = 0
-        for rule in self.table.pairs:
-            if _tagged(rule.first, first) and _tagged(rule.second, second) and _applies(rule, first, second):
-                total += rule.cycles
-        return max(total, -second.cycles)
+        return max(sum(rule.cycles for rule in self.pair_rules(first, second)), -second.cycles)
 
 
 def _tagged(tags: frozenset[str], instruction: InstructionCost) -> bool:

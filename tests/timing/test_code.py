@@ -1,0 +1,192 @@
+"""Packed costs: what a record depends on, when it is forgotten, and hostile bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timing_code import BASE, SIZE, Code, m4
+
+from cosim.errors import PlatformError, UsageError
+from cosim.timing import CodeCosts, CostTable, Decoder, Flag, MemoryTiming
+from cosim.timing.code import CYCLES, FLAGS, OPERANDS, RECORD, REFILL, TARGET
+
+LDR = bytes.fromhex("0868")  # ldr r0, [r1]
+LDR_NEXT = bytes.fromhex("1a68")  # ldr r2, [r3]
+LDR_SAME = bytes.fromhex("0268")  # ldr r2, [r0]
+ADDS = bytes.fromhex("0130")  # adds r0, #1
+SDIV = bytes.fromhex("93fbf7f0")  # sdiv r0, r3, r7
+TBB = bytes.fromhex("dfe800f0")
+#: Core, and whether in Thumb state.
+DECODERS = (("cortex-m4", True), ("cortex-a7", True), ("cortex-a7", False))
+UNDEFINED = bytes.fromhex("ffffffff")
+
+
+def test_a_record_tells_a_loop_all_it_needs() -> None:
+    code = Code(ADDS + SDIV + TBB)
+
+    divide = code.costs.ensure(BASE + 2)
+    branch = code.costs.ensure(BASE + 6)
+
+    assert bytes(code.costs.records[divide + place] for place in (CYCLES, REFILL, TARGET, FLAGS, OPERANDS)) == bytes(
+        (12, 0, 1, Flag.WIDE | Flag.DIVIDE | Flag.SIGNED, 0x37)
+    )
+    assert code.costs.records[branch + FLAGS] == Flag.WIDE | Flag.LEAVES
+    assert code.costs.records[branch + REFILL] == 3
+
+
+def test_the_records_stay_where_they_are() -> None:
+    code = Code(LDR)
+    records = code.costs.records
+
+    code.costs.ensure(BASE)
+    code.costs.invalidate(BASE, SIZE)
+
+    assert code.costs.records is records
+    assert len(records) == SIZE // 2 * RECORD
+
+
+def test_changed_code_never_keeps_its_old_cost() -> None:
+    code = Code(ADDS + LDR)
+    code.costs.ensure(BASE)
+
+    code.memory[:4] = SDIV
+    code.costs.invalidate(BASE, 4)
+
+    assert code.costs.records[code.costs.ensure(BASE) + CYCLES] == 12
+
+
+def test_a_pair_is_forgotten_when_either_of_its_instructions_changes() -> None:
+    for place, new in ((0, ADDS), (2, LDR_SAME)):
+        code = Code(LDR + LDR_NEXT)
+        code.costs.ensure(BASE), code.costs.ensure(BASE + 2)
+        assert code.costs.pair(BASE, BASE + 2) == -1
+
+        code.memory[place : place + 2] = new
+        code.costs.invalidate(BASE + place, 2)
+        code.costs.ensure(BASE), code.costs.ensure(BASE + 2)
+
+        assert code.costs.pair(BASE, BASE + 2) == 0
+
+
+def test_the_second_half_of_an_instruction_counts_as_part_of_it() -> None:
+    code = Code(SDIV + LDR)
+    code.costs.ensure(BASE)
+
+    code.memory[2:4] = bytes.fromhex("f7f1")
+    code.costs.invalidate(BASE + 2, 2)
+
+    assert not code.costs.records[code.costs.offset(BASE) + CYCLES]
+
+
+def test_what_lies_elsewhere_is_kept() -> None:
+    code = Code(LDR * 32)
+    for place in range(0, 64, 2):
+        code.costs.ensure(BASE + place)
+
+    code.costs.invalidate(BASE + 16, 4)
+
+    kept = [place for place in range(0, 64, 2) if code.costs.records[code.costs.offset(BASE + place)]]
+    assert kept == [*range(0, 14, 2), *range(24, 64, 2)]
+
+
+def test_invalidating_outside_the_range_does_nothing() -> None:
+    code = Code(LDR)
+    code.costs.ensure(BASE)
+
+    code.costs.invalidate(BASE - 0x100, 0x10)
+    code.costs.invalidate(BASE + SIZE + 4, 0x10)
+
+    assert code.costs.records[0]
+
+
+def test_what_is_no_instruction_takes_a_cycle_and_is_reported() -> None:
+    code = Code(UNDEFINED)
+
+    record = code.costs.ensure(BASE)
+
+    assert code.costs.records[record + CYCLES] == 1
+    assert code.costs.records[record + FLAGS] & Flag.UNKNOWN
+    assert code.costs.unknown == {BASE}
+    code.costs.invalidate(BASE, 4)
+    assert code.costs.unknown == set()
+
+
+@pytest.mark.parametrize(("base", "size"), [(2, 4), (0, 6), (0, 0), (0, 1 << 30), (0xFFFF_FFFC, 8), (-4, 8)])
+def test_a_range_that_is_none_is_refused(base: int, size: int) -> None:
+    with pytest.raises(UsageError):
+        CodeCosts(Decoder(m4()), base, size, lambda _address, length: bytes(length))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.binary(min_size=1, max_size=64),
+    st.sampled_from([("cortex-m4", True), ("cortex-a7", True), ("cortex-a7", False)]),
+)
+def test_any_bytes_are_decoded_back_to_back_at_a_cycle_or_more(code: bytes, core: tuple[str, bool]) -> None:
+    decoder = Decoder(CostTable.load(core[0]), thumb=core[1])
+
+    found = decoder.decode(code, BASE)
+
+    assert sum(instruction.size for instruction in found) == len(code)
+    assert all(instruction.cycles >= 1 and 1 <= instruction.size <= 4 for instruction in found)
+    assert [i.address - BASE for i in found] == [sum(j.size for j in found[:n]) for n in range(len(found))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(min_size=4, max_size=64), st.lists(st.integers(0, 31), max_size=40), st.booleans())
+def test_any_walk_over_any_bytes_counts_and_never_backwards(code: bytes, walk: list[int], operands: bool) -> None:
+    counter = Code(code).counter()
+    value = 0xFFFF_FFFF if operands else 0
+
+    for halfword in walk:
+        before = counter.cycles
+        counter.step(BASE + 2 * halfword, value, value)
+        assert counter.cycles >= before
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=8, max_size=48), st.permutations(range(12)))
+def test_costs_do_not_depend_on_what_ran_first(code: bytes, order: list[int]) -> None:
+    first, second = Code(code), Code(code)
+    for halfword in order:
+        second.costs.ensure(BASE + 2 * halfword)
+        second.costs.ensure(BASE + 2 * halfword + 2)
+        second.costs.pair(BASE + 2 * halfword, BASE + 2 * halfword + 2)
+    walk = [BASE + 2 * halfword for halfword in range(12)]
+
+    counters = [code.counter() for code in (first, second)]
+    for address in walk:
+        for counter in counters:
+            counter.step(address)
+
+    assert counters[0].cycles == counters[1].cycles
+
+
+def test_a_core_or_platform_without_a_table_is_refused_by_name() -> None:
+    with pytest.raises(PlatformError, match="cortex-m7"):
+        CostTable.load("cortex-m7")
+    with pytest.raises(PlatformError, match="bluepill"):
+        MemoryTiming.load("bluepill")
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("[", None),
+        ("[" * 100_000, None),
+        ("{}", "instructions"),
+        ("[1]", "instructions"),
+        ('{"instructions": [{"name": "x", "cycles": 0, "mnemonics": "", "tags": "", "section": "", "note": ""}]}', "x"),
+        ('{"instructions": [{"name": "x", "cycles": 1e9, "mnemonics": ""}]}', "x"),
+        ('{"instructions": [{"name": "x", "mnemonics": "", "when": "never"}]}', "x"),
+        ('{"instructions": [{"name": "x"}, {"name": "x"}]}', "x"),
+        ('{"instructions": [7]}', "instructions"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused_with_its_row(text: str, entry: str | None) -> None:
+    with pytest.raises(PlatformError) as caught:
+        CostTable.parse(text, "my.json")
+
+    assert caught.value.fields["file"] == "my.json"
+    assert caught.value.fields.get("entry") == entry
