@@ -115,6 +115,7 @@ class Core(ABC):
         self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
         self._pieces: list[_Piece] = []
+        self._last_piece: _Piece | None = None  # of host_address
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
         uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
@@ -240,6 +241,7 @@ class Core(ABC):
             for piece in present:
                 self.uc.mem_unmap(piece.base, piece.size)
             self._pieces = [piece for piece in self._pieces if piece.window is not window]
+            self._last_piece = None
             self._map_pieces(planned)
             changed = True
         if changed:
@@ -263,6 +265,19 @@ class Core(ABC):
                 first = max(offset, window.offset) - window.offset + window.address
                 last = min(offset + size, window.offset + window.size) - window.offset + window.address
                 self.uc.ctl_remove_cache(first, last)
+
+    def host_address(self, address: int, size: int, *, write: bool) -> int | None:
+        """Where `size` bytes of memory lie in the host, if all that this core may do there needs no asking."""
+        right = UC_PROT_WRITE if write else UC_PROT_READ
+        piece = self._last_piece
+        if piece is None or not piece.base <= address <= piece.base + piece.size - size:
+            piece = next((p for p in self._pieces if p.base <= address <= p.base + p.size - size), None)
+        if piece is None or not piece.permissions & right:
+            return None
+        self._last_piece, window = piece, piece.window
+        if window is None or not isinstance(window.target, MemoryBank):
+            return None
+        return window.target.host_address + window.offset + address - window.address
 
     def _window_at(self, address: int) -> Window | None:
         return self.machine.bus.window_at(self.view, address)

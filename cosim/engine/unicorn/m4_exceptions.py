@@ -6,6 +6,8 @@ on it (late arrival, derived faults); what is pending when a handler returns beg
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from abc import abstractmethod
 
 from unicorn import Uc
@@ -301,8 +303,11 @@ class M4Exceptions(Core):
 
     def vector(self, number: int) -> int | None:
         """An entry of the vector table, which the MPU does not guard; None when it cannot be read."""
-        outcome = self.transact(AccessKind.READ, self.scs.value("VTOR") + 4 * number & 0xFFFFFFFF, 4, 0)
-        return None if outcome.error else outcome.value
+        address = self.scs.value("VTOR") + 4 * number & 0xFFFFFFFF
+        try:
+            return self._load(address, 1)[0]
+        except _FrameError:
+            return None
 
     def guarded(self, address: int, size: int, right: Rights, *, privileged: bool) -> bool:
         """Whether the MPU forbids an access now."""
@@ -314,6 +319,12 @@ class M4Exceptions(Core):
     def _push(self, frame: int, words: list[int], *, privileged: bool) -> None:
         if self.guarded(frame, 4 * len(words), Rights.WRITE, privileged=privileged):
             raise _FrameError(protected=True)
+        size = 4 * len(words)
+        host = self.host_address(frame, size, write=True)
+        if host is not None:
+            ctypes.memmove(host, struct.pack(f"<{len(words)}I", *words), size)
+            self.uc.ctl_remove_cache(frame, frame + size)
+            return
         for index, word in enumerate(words):
             address = frame + 4 * index & 0xFFFFFFFF
             if self.transact(AccessKind.WRITE, address, 4, word).error:
@@ -322,9 +333,15 @@ class M4Exceptions(Core):
     def _pop(self, frame: int, count: int, *, privileged: bool) -> list[int]:
         if self.guarded(frame, 4 * count, Rights.READ, privileged=privileged):
             raise _FrameError(protected=True)
+        return self._load(frame, count)
+
+    def _load(self, address: int, count: int) -> list[int]:
+        host = self.host_address(address, 4 * count, write=False)
+        if host is not None:
+            return list(struct.unpack(f"<{count}I", ctypes.string_at(host, 4 * count)))
         words = []
         for index in range(count):
-            outcome = self.transact(AccessKind.READ, frame + 4 * index & 0xFFFFFFFF, 4, 0)
+            outcome = self.transact(AccessKind.READ, address + 4 * index & 0xFFFFFFFF, 4, 0)
             if outcome.error:
                 raise _FrameError(protected=False)
             words.append(outcome.value)
