@@ -26,6 +26,7 @@ _HINT = "use the ELF file that the linker for the Cortex-M4 writes"
 
 @dataclass(frozen=True)
 class _Header:
+    entry: int
     phoff: int
     shoff: int
     phnum: int
@@ -72,6 +73,11 @@ def sanity_check(firmware: bytes) -> None:
         raise _invalid(function, "No loadable segments")
     if header.phoff > len(firmware):
         raise _invalid(function, "Firmware size is too small")
+
+
+def boot_address(firmware: bytes) -> int:
+    """rproc_elf_get_boot_addr: e_entry, of a file that `sanity_check` has passed; as the core keeps it, in 32 bits."""
+    return _header(firmware).entry & 0xFFFFFFFF
 
 
 def load_segments(firmware: bytes, carveouts: Carveouts, memory: KernelMemory) -> None:
@@ -144,7 +150,7 @@ def _bad_table(firmware: bytes, offset: int, size: int) -> str | None:
 def _header(firmware: bytes) -> _Header:
     wide = firmware[4] == 2
     words = (_EHDR64 if wide else _EHDR32).unpack_from(firmware)
-    return _Header(words[5], words[6], words[10], words[12], words[13], wide)
+    return _Header(words[4], words[5], words[6], words[10], words[12], words[13], wide)
 
 
 def _segments(firmware: bytes, function: str) -> Iterator[_Segment]:

@@ -15,6 +15,7 @@ class Errno(enum.IntEnum):
     """Error numbers that the modelled functions return (negated, in the kernel)."""
 
     EPERM = 1
+    ENOENT = 2
     EIO = 5
     ENOMEM = 12
     ENODEV = 19

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cosim.core_snapshot import STATE_CRASHED
 from cosim.engine import CoreState, StopReason
+from cosim.events import Record, WatchdogExpired
 from cosim.linux.mailbox import Channel, Mailbox
 from cosim.linux.memory import KernelMemory
 from cosim.linux.optee import Optee
@@ -18,6 +20,7 @@ from cosim.linux.rpmsg import VIRTIO_ID_RPMSG, RpmsgBus
 from cosim.linux.stm32_rproc import Board, Stm32Rproc, Stm32RprocTee
 from cosim.linux.trace import TraceReader
 from cosim.linux.virtio import VirtioDevice
+from cosim.scripts import READY_ADDRESS
 from cosim.soc import Soc
 
 #: How long the SoC runs between two looks of the kernel, virtual time: about a thousand M4 instructions. After
@@ -27,8 +30,8 @@ PATIENCE = 200
 LONGEST_SLICE_PS = 10**9
 #: How long rpmsg_send waits for a buffer in the kernel: 15 s.
 SEND_TIMEOUT_PS = 15 * 10**12
-#: BKP19R, where firmware built on Cube's CoproSync reports its state; 5 is "crashed".
-_FIRMWARE_STATE, _FIRMWARE_CRASHED = 0x5C00A14C, 5
+#: The watchdog whose reset of the M4 the board routes to Linux (EXTI line 68).
+M4_WATCHDOG = "wwdg1"
 _CHANNEL_OF_QUEUE = {Channel.VQ0: 0, Channel.VQ1: 1}
 
 
@@ -57,6 +60,7 @@ class LinuxHost:
         self._memory = memory = KernelMemory(soc.bus)
         self._mailbox = Mailbox(memory) if "ipcc" in soc.blocks else None
         self._devices: list[VirtioDevice] = []
+        self._expired: str | None = None
         smc = soc.secure_world.smc
         board = Board(memory, smc, self._mailbox, self.run, self._printk)
         self._tee: RemoteprocTee | None = None
@@ -68,13 +72,19 @@ class LinuxHost:
         else:
             ops = Stm32Rproc(board)
         self.rproc = Rproc(ops, memory, soc.log, lambda: self.firmware, self._make_device)
-        ops.probe()
+        if ops.probe() is RprocState.DETACHED:
+            self.rproc.found_running()
+        soc.log.listen(self._watch)
 
     # -- life of the processor -------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """`echo start > state`. Raises KernelError; the processor is OFFLINE then."""
+        """`echo start > state`: boot, or attach to a DETACHED processor.
+
+        Raises KernelError; the state is as before then.
+        """
         self.buses, self._devices = [], []
+        self._expired = None
         self.rproc.boot()
         self.traces = [
             TraceReader(spec, self._memory, self.rproc.carveouts, self.soc.log) for spec in self.rproc.resources.traces
@@ -85,22 +95,30 @@ class LinuxHost:
         self._read_traces()
         self.rproc.shutdown()
 
+    def detach(self) -> None:
+        """`echo detach > state`. Raises KernelError."""
+        self._read_traces()
+        self.rproc.detach()
+
     def crash_reason(self) -> str | None:
         """Why the processor does not do its work any more, None while it does.
 
-        Stands for the watchdog interrupt of the board: a core that locked up or was reset, or firmware that said itself
-        that it crashed (TAMP BKP19R).
+        Stands for the watchdog interrupt of the board: a watchdog that expired, a core that locked up or was reset, or
+        firmware that said itself that it crashed (TAMP BKP19R).
         """
+        if self._expired is not None:
+            return f"{self._expired} expired"
         state = self.soc.m4.state
         if state in (CoreState.LOCKED_UP, CoreState.HELD, CoreState.OFF):
             return f"the core is {state.value}"
-        if int.from_bytes(self.soc.debug_read(_FIRMWARE_STATE, 4), "little") == _FIRMWARE_CRASHED:
+        if int.from_bytes(self.soc.debug_read(READY_ADDRESS, 4), "little") == STATE_CRASHED:
             return "the firmware reported a crash in TAMP BKP19R"
         return None
 
     def report_crash(self, kind: CrashType = CrashType.WATCHDOG) -> None:
         """What the watchdog interrupt does: save the trace, then recover. Raises KernelError."""
         self._read_traces()
+        self._expired = None
         self.rproc.report_crash(kind)
 
     def close(self) -> None:
@@ -163,8 +181,12 @@ class LinuxHost:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _watch(self, record: Record) -> None:
+        if isinstance(record.payload, WatchdogExpired) and record.payload.block == M4_WATCHDOG:
+            self._expired = record.payload.block
+
     def _read_traces(self) -> None:
-        if self.rproc.state is RprocState.RUNNING:
+        if self.rproc.state in (RprocState.RUNNING, RprocState.ATTACHED):
             self.read_traces()
             for trace in self.traces:
                 trace.flush()

@@ -1,4 +1,4 @@
-"""The remoteproc core: boot, shutdown, crash and recovery in the order of drivers/remoteproc/remoteproc_core.c.
+"""The remoteproc core in the order of drivers/remoteproc/remoteproc_core.c: boot, attach, detach, stop, crash, recovery.
 
 `Rproc` holds the state; what the hardware needs is behind `RprocOps`, what runs on top of a started processor (virtio
 devices) behind `Subdevice`.
@@ -14,10 +14,14 @@ from typing import Protocol
 from cosim.errors import CosimError
 from cosim.events import EventLog
 from cosim.linux.carveout import Carveouts
+from cosim.linux.coredump import Coredump
 from cosim.linux.errno import Errno, KernelError
 from cosim.linux.events import KernelMessage, RprocStateChanged
 from cosim.linux.memory import KernelMemory
 from cosim.linux.resources import KernelTable, Resources, VdevSpec, handle_resources, write_back_carveouts
+
+#: The stm32 driver keeps the message buffers out of coredumps.
+_NOT_DUMPED = "vdev0buffer"
 
 
 class RprocState(enum.Enum):
@@ -64,8 +68,24 @@ class RprocOps(ABC):
         """Physical address of the table in the processor's memory, None when the kernel cannot reach it."""
 
     @abstractmethod
+    def get_boot_addr(self, firmware: bytes) -> int:
+        """What the core takes for the entry point; the M4 does not use it."""
+
+    @abstractmethod
+    def get_loaded_rsc_table(self) -> tuple[int, int]:
+        """Physical address and size of the table of a processor that someone else started."""
+
+    @abstractmethod
     def start(self) -> None:
         """Let the processor run."""
+
+    @abstractmethod
+    def attach(self) -> None:
+        """Take over a processor that someone else started."""
+
+    @abstractmethod
+    def detach(self) -> None:
+        """Leave it to itself."""
 
     @abstractmethod
     def stop(self, state: RprocState) -> None:
@@ -112,6 +132,7 @@ class Rproc:
         self.carveouts = Carveouts()
         self.resources = Resources()
         self.recovery_disabled = False
+        self.coredump = Coredump(self.printk)
         self.crash_count = 0
         #: Physical address of the table that the processor sees, None while the cached copy is the table.
         self.loaded_table: int | None = None
@@ -121,6 +142,8 @@ class Rproc:
         self._make_device = make_device
         self._state = RprocState.OFFLINE
         self._power = 0
+        self._boot_address = 0
+        self._clean_table: bytes | None = None  # of a processor that was attached to
         self._devices: list[Subdevice] = []
 
     @property
@@ -134,16 +157,27 @@ class Rproc:
 
     # -- what a user of the core calls -------------------------------------------------------------------------
 
+    def found_running(self) -> None:
+        """The driver's probe found a processor that someone else started: `boot` will attach to it."""
+        self._enter(RprocState.DETACHED)
+
     def boot(self) -> None:
-        """rproc_boot. Raises KernelError; a failed boot leaves the processor OFFLINE and nothing behind."""
+        """rproc_boot: boot, or attach to a DETACHED processor.
+
+        Raises KernelError; one that failed leaves the state as it was and nothing behind.
+        """
         if self._state is RprocState.DELETED:
             raise KernelError("rproc_boot", Errno.ENODEV, "can't boot deleted rproc")
         self._power += 1
         if self._power > 1:
             return
         try:
-            self.printk("info", "rproc_boot", "powering up")
-            self._fw_boot(self._request_firmware())
+            if self._state is RprocState.DETACHED:
+                self.printk("info", "rproc_boot", "attaching to the remote processor")
+                self._attach()
+            else:
+                self.printk("info", "rproc_boot", "powering up")
+                self._fw_boot(self._request_firmware())
         except CosimError:
             self._power -= 1
             raise
@@ -161,9 +195,26 @@ class Rproc:
         self.table = None
         self._power = 0
 
+    def detach(self) -> None:
+        """rproc_detach. Raises KernelError (-EINVAL) unless it was attached to."""
+        if self._state is not RprocState.ATTACHED:
+            raise KernelError("rproc_detach", Errno.EINVAL, f"can't detach rproc in state {self._state.name}")
+        if self._power > 1:
+            self._power -= 1
+            return
+        for device in reversed(self._devices):
+            device.stop()
+        self._reset_table(clean=True)
+        self.ops.detach()
+        self._enter(RprocState.DETACHED)
+        self.printk("info", "__rproc_detach", "detached remote processor")
+        self._cleanup()
+        self.table = None
+        self._power = 0
+
     def report_crash(self, kind: CrashType) -> None:
         """rproc_report_crash and its handler: mark, then recover unless that is disabled. Raises KernelError."""
-        if self._state is not RprocState.RUNNING:
+        if self._state not in (RprocState.RUNNING, RprocState.ATTACHED):
             self.printk("err", "rproc_report_crash", f"{kind.value} in state {self._state.name} is not a new crash")
             return
         self.crash_count += 1
@@ -173,7 +224,7 @@ class Rproc:
             self.trigger_recovery()
 
     def trigger_recovery(self) -> None:
-        """rproc_trigger_recovery: stop, fetch the file again, start. Raises KernelError.
+        """rproc_trigger_recovery: stop, dump, fetch the file again, start. Raises KernelError.
 
         Nothing is released in between; the TA authenticates the file again. After a recovery that failed the use count
         stays as it was, as in the kernel: the next `boot` only counts.
@@ -182,6 +233,7 @@ class Rproc:
             return
         self.printk("err", "rproc_trigger_recovery", "recovering the remote processor")
         self._stop(crashed=True)
+        self.coredump.generate(self._boot_address, self._read_da)
         try:
             self._start(self._request_firmware())
         except CosimError:
@@ -190,7 +242,7 @@ class Rproc:
 
     def delete(self) -> None:
         """rproc_del: shut down if it runs, then no more."""
-        if self._state is RprocState.RUNNING:
+        if self._state in (RprocState.RUNNING, RprocState.ATTACHED):
             self._power = 1
             self.shutdown()
         self._enter(RprocState.DELETED)
@@ -216,14 +268,12 @@ class Rproc:
         """rproc_fw_boot."""
         self.ops.sanity_check(firmware)
         self.printk("info", "rproc_fw_boot", f"Booting fw image, size {len(firmware)}")
-        self.ops.prepare(self.carveouts)
+        self._boot_address = self.ops.get_boot_addr(firmware)
+        self._prepare()
         try:
             data = self.ops.parse_fw(firmware)
             self.table = None if data is None else KernelTable(data)
-            self.resources = handle_resources(self.table, self.carveouts, self.printk)
-            self._devices = [self._make_device(self, spec) for spec in self.resources.vdevs]
-            self.carveouts.allocate()
-            write_back_carveouts(self.table, self.carveouts)
+            self._take_resources()
             self._start(firmware)
         except CosimError as error:
             self.printk("err", str(error.fields.get("function", "rproc_fw_boot")), error.message)
@@ -231,6 +281,58 @@ class Rproc:
             self.ops.release_fw(self._state)
             self.table = None
             raise
+
+    def _prepare(self) -> None:
+        self.ops.prepare(self.carveouts)
+        for entry in self.carveouts:
+            if entry.name != _NOT_DUMPED:
+                self.coredump.add(entry.da, entry.size)
+
+    def _take_resources(self) -> None:
+        """rproc_handle_resources and rproc_alloc_registered_carveouts."""
+        self.resources = handle_resources(self.table, self.carveouts, self.printk)
+        self._devices = [self._make_device(self, spec) for spec in self.resources.vdevs]
+        self.carveouts.allocate()
+        write_back_carveouts(self.table, self.carveouts)
+
+    def _attach(self) -> None:
+        """rproc_attach: as rproc_fw_boot, without the file; the table is the one that the processor uses."""
+        self._prepare()
+        try:
+            pa, size = self.ops.get_loaded_rsc_table()
+            self._clean_table = self.memory.read(pa, size, "rproc_set_rsc_table")
+            self.table, self.loaded_table = KernelTable(self._clean_table), pa
+            self._take_resources()
+            self.memory.write(pa, bytes(self.table.data), "rproc_handle_resources")
+            self._dump_traces()
+            self.ops.attach()
+            self._start_devices()
+        except CosimError as error:
+            self.printk("err", str(error.fields.get("function", "rproc_attach")), error.message)
+            self._cleanup()
+            self.table = None
+            raise
+        self._enter(RprocState.ATTACHED)
+        self.printk("info", "__rproc_attach", "remote processor is now attached")
+
+    def _dump_traces(self) -> None:
+        # In the stm32 driver's own start and attach, before anything else.
+        for trace in self.resources.traces:
+            self.coredump.add_trace(trace.da, trace.size)
+
+    def _read_da(self, da: int, size: int) -> bytes | None:
+        pa = self.carveouts.da_to_pa(da, size)
+        return None if pa is None else self.memory.read(pa, size, "rproc_copy_segment")
+
+    def _reset_table(self, *, clean: bool) -> None:
+        """rproc_reset_rsc_table_on_stop; with `clean`, rproc_reset_rsc_table_on_detach."""
+        at, self.loaded_table = self.loaded_table, None
+        original, self._clean_table = self._clean_table, None
+        if at is None or original is None:
+            return  # the cached copy is the table from here on
+        self.table = KernelTable(self.memory.read(at, len(original), "rproc_reset_rsc_table"))
+        if clean:
+            self.memory.write(at, original, "rproc_reset_rsc_table_on_detach")
 
     def _start(self, firmware: bytes) -> None:
         """rproc_start."""
@@ -240,6 +342,7 @@ class Rproc:
             self.memory.write(loaded, bytes(self.table.data), "rproc_start")
             self.loaded_table = loaded
         try:
+            self._dump_traces()
             self.ops.start()
             self._start_devices()
         except CosimError:
@@ -262,7 +365,7 @@ class Rproc:
         """rproc_stop."""
         for device in reversed(self._devices):
             device.stop()
-        self.loaded_table = None
+        self._reset_table(clean=False)
         self.ops.stop(RprocState.CRASHED if crashed else self._state)
         self._enter(RprocState.OFFLINE)
         self.printk("info", "rproc_stop", "stopped remote processor")
@@ -271,8 +374,9 @@ class Rproc:
         """rproc_resource_cleanup and rproc_unprepare_device."""
         self._devices = []
         self.resources = Resources()
-        self.loaded_table = None
+        self.loaded_table = self._clean_table = None
         self.carveouts.clear()
+        self.coredump.clear()
 
     def _enter(self, state: RprocState) -> None:
         before, self._state = self._state, state

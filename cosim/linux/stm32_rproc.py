@@ -27,10 +27,17 @@ from ta.memory_map import (
 )
 
 PWR_MCUCR, PDDS = 0x50001014, 1 << 0
-TAMP_COPRO_STATE = 0x5C00A148  # BKP18R
+TAMP_RSC_TABLE, TAMP_COPRO_STATE = 0x5C00A144, 0x5C00A148  # BKP17R, BKP18R
 M4_STATE_OFF, M4_STATE_CRUN = 0, 2
 #: tx_tout of the shutdown channel: 500 ms.
 SHUTDOWN_TIMEOUT_PS = 500 * 10**9
+#: tx_tout of the detach channel: 200 ms.
+DETACH_TIMEOUT_PS = 200 * 10**9
+#: What the driver takes for the size of a table that someone else installed.
+RSC_TBL_SIZE = 1024
+#: dma-ranges of the mlahb node: device address, physical address, size.
+_DMA_RANGES = ((0x00000000, 0x38000000, 0x10000), (0x10000000, 0x10000000, 0x60000), (0x30000000, 0x30000000, 0x60000))
+_ATTACH_HINT = "the boot loader writes the table's device address into TAMP BKP17R"
 _SMC_RCC, _SMC_REG_WRITE = 0x82001000, 0x1
 
 #: Lets the SoC run until the condition holds or the time (virtual, picoseconds) is over; whether it held.
@@ -88,6 +95,30 @@ class Stm32Rproc(RprocOps):
         section = elf_loader.find_table(firmware, self._printk)
         return None if section is None else carveouts.da_to_pa(section.da, len(section.data))
 
+    def get_boot_addr(self, firmware: bytes) -> int:
+        """rproc_elf_get_boot_addr."""
+        return elf_loader.boot_address(firmware)
+
+    def get_loaded_rsc_table(self) -> tuple[int, int]:
+        """stm32_rproc_get_loaded_rsc_table: from BKP17R. Raises KernelError (-ENOENT, -EINVAL)."""
+        function = "stm32_rproc_get_loaded_rsc_table"
+        da = self._memory.read_word(TAMP_RSC_TABLE)
+        if not da:
+            raise KernelError(function, Errno.ENOENT, "no resource table: BKP17R is 0", hint=_ATTACH_HINT)
+        for start, pa, size in _DMA_RANGES:
+            if start <= da < start + size:
+                return da - start + pa, RSC_TBL_SIZE
+        raise KernelError(function, Errno.EINVAL, f"can't translate da {da:x}", hint=_ATTACH_HINT, address=da)
+
+    def attach(self) -> None:
+        """stm32_rproc_attach: the processor shall not start again by itself."""
+        self._hold_boot(True)
+
+    def detach(self) -> None:
+        """stm32_rproc_detach: tell the firmware, and let the processor start again by itself."""
+        self._ask(Channel.DETACH, DETACH_TIMEOUT_PS, "stm32_rproc_detach", "warning: remote FW detach without ack")
+        self._hold_boot(False)
+
     def start(self) -> None:
         """stm32_rproc_start: no deep sleep, then release and set hold boot again."""
         self._pdds(0)
@@ -114,12 +145,18 @@ class Stm32Rproc(RprocOps):
         """Nothing is left to release without a TEE."""
 
     def _request_shutdown(self, state: RprocState) -> None:
-        if state in (RprocState.OFFLINE, RprocState.CRASHED) or self._mailbox is None:
-            return
+        if state not in (RprocState.OFFLINE, RprocState.CRASHED):
+            text = "warning: remote FW shutdown without ack"
+            self._ask(Channel.SHUTDOWN, SHUTDOWN_TIMEOUT_PS, "stm32_rproc_stop", text)
+
+    def _ask(self, channel: Channel, timeout_ps: int, function: str, without: str) -> None:
+        """mbox_send_message on a blocking channel; the warning `without` when the firmware does not take it."""
         mailbox = self._mailbox
-        mailbox.send(Channel.SHUTDOWN)
-        if not self._wait(lambda: mailbox.acknowledged(Channel.SHUTDOWN), SHUTDOWN_TIMEOUT_PS):
-            self._printk("warn", "stm32_rproc_stop", "warning: remote FW shutdown without ack")
+        if mailbox is None:
+            return
+        mailbox.send(channel)
+        if not self._wait(lambda: mailbox.acknowledged(channel), timeout_ps):
+            self._printk("warn", function, without)
 
     def _hold(self) -> None:
         self._hold_boot(True)
@@ -171,6 +208,10 @@ class Stm32RprocTee(Stm32Rproc):
     def load(self, firmware: bytes, carveouts: Carveouts) -> None:  # noqa: ARG002 - the TA knows the regions
         """rproc_tee_load_fw."""
         self._tee.load_fw(firmware)
+
+    def get_boot_addr(self, firmware: bytes) -> int:  # noqa: ARG002
+        """The TEE operations have none, and the core takes 0."""
+        return 0
 
     def find_loaded_rsc_table(self, firmware: bytes, carveouts: Carveouts) -> int | None:  # noqa: ARG002
         """rproc_tee_find_loaded_rsc_table: the TA's address, if a carveout holds it."""
