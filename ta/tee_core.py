@@ -154,8 +154,8 @@ class TeeCore:
             return Answer(TeeResult.BAD_PARAMETERS, Origin.TEE, params), f"session {session} is not open"
         if self._ta is None or self._sessions[session] != self._instance:
             return Answer(TeeResult.TARGET_DEAD, Origin.TEE, params), "the TA instance behind this session has died"
-        self._sink(CommandInvoked(session, command, _command_name(command), value_of(params, 0).a))
         try:
+            self._sink(CommandInvoked(session, command, _command_name(command), value_of(params, 0).a))
             return Answer(TeeResult.SUCCESS, Origin.TRUSTED_APP, self._ta.invoke(command, types, params)), ""
         except RefusedError as error:
             return Answer(error.result, Origin.TRUSTED_APP, params), error.message

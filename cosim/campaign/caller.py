@@ -82,9 +82,9 @@ class Caller:
         """INVOKE_COMMAND."""
         return self.call(_INVOKE, params, session=session, function=command)
 
-    def load(self, session: int, size: int, processor: int = 0) -> Answer:
-        """LOAD_FW of the `size` bytes at `IMAGE`."""
-        return self.invoke(session, Command.LOAD_FW, [(_VALUE_IN, (processor, 0, 0)), (_MEMORY_IN, (IMAGE, size, 0))])
+    def load(self, session: int, size: int, processor: int = 0, address: int = IMAGE) -> Answer:
+        """LOAD_FW of the `size` bytes at `address` of the shared memory."""
+        return self.invoke(session, Command.LOAD_FW, [(_VALUE_IN, (processor, 0, 0)), (_MEMORY_IN, (address, size, 0))])
 
     def command(self, session: int, command: int, processor: int = 0) -> Answer:
         """START_FW, STOP_FW or RELEASE_FW."""

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from cosim.campaign.decisions import FOLDER, Jump, Place, decisions, describe
 from cosim.campaign.forging import attacker_images, older_image
+from cosim.campaign.glitch import client_glitches, firmware_glitches
 from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
 from cosim.campaign.target import Judgement, Target
 from ta.events import ProcessorStarted
@@ -43,6 +44,17 @@ class _Point:
     place: Place
     time: int
     jump: Jump
+
+
+class _Group(Protocol):
+    """Faults of one kind: enumerated single ones, and random pairs."""
+
+    @property
+    def exhaustive(self) -> int: ...
+
+    def run(self, index: int) -> tuple[Judgement, str]: ...
+
+    def run_random(self, rng: random.Random) -> tuple[Judgement, str]: ...
 
 
 class DecisionFaults:
@@ -165,18 +177,27 @@ def _tell(point: _Point) -> str:
 
 
 class Fault:
-    """See `Attack`."""
+    """Faults of the TA's decisions, then of the client's instructions, then of the firmware's."""
 
     kind = Kind.FAULT
 
     def __init__(self, target: Target) -> None:
-        self._decisions = DecisionFaults(target)
-        self.exhaustive = self.usual = self._decisions.exhaustive
+        self._groups: tuple[_Group, ...] = (
+            DecisionFaults(target),
+            client_glitches(target),
+            firmware_glitches(target),
+        )
+        self.exhaustive = self.usual = sum(group.exhaustive for group in self._groups)
 
     def run(self, case: CaseId) -> CaseResult:
         """See `Attack`."""
-        if case.index < self.exhaustive:
-            judgement, what = self._decisions.run(case.index)
+        index = case.index
+        for group in self._groups:
+            if index < group.exhaustive:
+                judgement, what = group.run(index)
+                break
+            index -= group.exhaustive
         else:
-            judgement, what = self._decisions.run_random(random.Random(str(case)))
+            rng = random.Random(str(case))
+            judgement, what = rng.choice(self._groups).run_random(rng)
         return CaseResult(case, judgement.verdict, what, judgement.evidence)

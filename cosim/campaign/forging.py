@@ -68,6 +68,13 @@ def attacker_images(data: bytes, parsed: SignedImage) -> list[tuple[str, bytes]]
     return made
 
 
+def attacker_code(data: bytes, parsed: SignedImage) -> bytes:
+    """An image with another first byte of code and a hash table to match, under the signature of the old one."""
+    images = data[parsed.header.image_offset :]
+    tlvs: Tlvs = [(tlv.type, tlv.value) for tlv in parsed.tlvs]
+    return _rehashed(tlvs, images, _bodies(images)[0][1], parsed.signature)
+
+
 def older_image(data: bytes, parsed: SignedImage) -> tuple[bytes, ...]:
     """The image as the vendor signed it one version before; () when it has no version to go back from."""
     tlvs: Tlvs = [(tlv.type, tlv.value) for tlv in parsed.tlvs]

@@ -1,16 +1,17 @@
 """Interruption: the TA aborts, the power fails, or the M4 is reset at any event of a boot; then the attacker goes on.
 
 Every event of the untouched image's life, from LOAD_FW to RELEASE_FW, is a point: each PTA call, register write of RCC
-and ETZPC, and SMC exit leaves one. After it the normal world asks for START_FW without a LOAD_FW, and then boots the
+and ETZPC, and SMC exit leaves one. While the M4 executes there are points in between, among them one in a GET_RSC_TABLE
+that the TA serves meanwhile. After it the normal world asks for START_FW without a LOAD_FW, and then boots the
 untouched image once more, which must work.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
+from cosim.campaign.model import CaseId, CaseResult, Kind
 from cosim.campaign.target import Judgement, Target
 from cosim.events import Record
 from cosim.peripherals.rcc import ResetCause
@@ -31,6 +32,7 @@ from ta.results import DeathCause, TaDeathError
 ABORT, CUT, CRASH = "TA abort", "power cut", "M4 reset"
 _ACTIONS = (ABORT, CUT, CRASH)
 _RANDOM_CASES = 300
+_EXECUTING = "the M4 executes"
 
 
 class _PowerCutError(Exception):
@@ -46,7 +48,6 @@ class Interruption:
         self._target = target
         self._events: list[str] = []
         self._points: list[tuple[int, str]] = []
-        self._open = target.session
         self._learn()
         self.exhaustive = len(self._points)
         self.usual = self.exhaustive + _RANDOM_CASES
@@ -70,28 +71,29 @@ class Interruption:
         """List the events of a boot that may be interrupted; the TA can abort only while it serves a command."""
         serving = _Serving()
 
+        def point(event: str, actions: Sequence[str]) -> None:
+            self._points += [(len(self._events), action) for action in actions]
+            self._events.append(event)
+
         def watch(record: Record) -> None:
             inside = serving.at(record)
-            at = len(self._events)
-            if record.stamp.core != self._target.soc.m4.name:
-                self._points += [(at, action) for action in (_ACTIONS if inside else _ACTIONS[1:])]
-            self._events.append(record.event)
+            by_m4 = record.stamp.core == self._target.soc.m4.name
+            point(record.event, () if by_m4 else _ACTIONS if inside else _ACTIONS[1:])
 
         self._target.reset(watch=watch)
+        self._target.while_running = self._meanwhile(lambda: point(_EXECUTING, _ACTIONS[1:]))
         self._boot()
         self._target.reset()
 
     def _play(self, actions: Mapping[int, str]) -> Judgement:
-        target, count, started, armed = self._target, 0, 0, True
+        target, count, armed = self._target, 0, True
         serving = _Serving()
 
-        def watch(record: Record) -> None:
-            nonlocal count, started
-            inside = serving.at(record)
-            started += isinstance(record.payload, ProcessorStarted)
+        def act(*, inside: bool, by_m4: bool) -> None:
+            nonlocal count
             action, count = actions.get(count), count + 1
             # Nothing can be thrown through the M4's engine while it runs.
-            if action is None or not armed or record.stamp.core == target.soc.m4.name:
+            if action is None or not armed or by_m4:
                 return
             if action == CUT:
                 raise _PowerCutError
@@ -100,38 +102,40 @@ class Interruption:
             elif inside:
                 raise TaDeathError(DeathCause.PANIC, "interruption", "aborted by the campaign")
 
+        def watch(record: Record) -> None:
+            act(inside=serving.at(record), by_m4=record.stamp.core == target.soc.m4.name)
+
         target.reset(watch=watch)
-        self._open = target.session
+        target.while_running = self._meanwhile(lambda: act(inside=False, by_m4=False))
         for stage in (self._boot, self._start_alone):
             try:
                 stage()
             except _PowerCutError:
                 target.restart()
-                self._open = target.session
-        armed, before = False, started
-        self._boot()
-        judgement = target.judge(deaths=False)
-        if judgement.verdict is not Verdict.BYPASS and started == before:
-            return Judgement(Verdict.HANG, "the untouched image does not boot any more: the secure world is stuck")
-        return judgement
+        armed = False
+        return target.boot_again()
 
-    def _session(self) -> int:
-        """A new session where the old one died, else the one that is open."""
-        opened = self._target.caller.open()
-        if opened.ok:
-            self._open = opened.session
-        return self._open
+    def _meanwhile(self, point: Callable[[], None]) -> Callable[[int, int], None]:
+        """What happens while the M4 executes: a point after each slice, and a call that the TA serves."""
+
+        def do(number: int, session: int) -> None:
+            point()
+            if number == 0:
+                self._target.caller.table(session)
+
+        return do
 
     def _boot(self) -> None:
-        self._target.flow(self._target.image, self._session())
+        self._target.flow(self._target.image, self._target.session_now())
 
     def _start_alone(self) -> None:
-        self._target.start_alone(self._session())
+        self._target.start_alone(self._target.session_now())
 
 
 #: What the TA does or has just been answered. The rest of a command's events come from inside the PTA, which is part of
 #: the TEE core: no abort of the TA can split it, only the power can fail there.
 _OF_THE_TA = (
+    CommandInvoked,
     AuthenticationStep,
     SegmentLoaded,
     SegmentRefused,

@@ -25,8 +25,10 @@ class Kind(enum.Enum):
     SEQUENCE = "sequence"
 
 
-#: What software in the normal world can do, and what a campaign tries unless told otherwise. Faults need hardware.
+#: What software in the normal world can do; a fault needs hardware.
 SOFTWARE_KINDS = (Kind.MUTATION, Kind.DOUBLE_FETCH, Kind.INTERRUPTION, Kind.SEQUENCE)
+#: What a campaign tries unless told otherwise.
+DEFAULT_KINDS = (*SOFTWARE_KINDS, Kind.FAULT)
 
 
 class Verdict(enum.Enum):
@@ -108,7 +110,7 @@ class CampaignSpec:
     image: bytes
     profile: Profile = Profile.HARDENED
     firewall: FirewallProfile = FirewallProfile.ISOLATED
-    kinds: tuple[Kind, ...] = SOFTWARE_KINDS
+    kinds: tuple[Kind, ...] = DEFAULT_KINDS
     limit: int | None = None
     seed: int = 0
 

@@ -1,6 +1,8 @@
-"""Sequences: calls of two clients in any order, with odd arguments, and stores of the normal world between them.
+"""Sequences: calls of two clients, interleaved in any order, and stores of the normal world between them.
 
-Short sequences of the plain calls are enumerated; longer ones come from a grammar with a bias to the boundaries.
+The first client offers the untouched image; the second one has a session and an image of its own, whose code nobody
+signed. Short sequences of the plain calls are enumerated; longer ones come from a grammar with a bias to the
+boundaries.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cosim.campaign.caller import IMAGE, MESSAGE, Caller
+from cosim.campaign.caller import IMAGE, IMAGE_ROOM, MESSAGE
+from cosim.campaign.forging import attacker_code
 from cosim.campaign.model import CaseId, CaseResult, Kind
 from cosim.campaign.target import M4_BUDGET_PS, Target
 from cosim.client import Command
 from cosim.scripts import BOOT_MCU, ETZPC_DECPROT5, MCURST, POISON, RCC_MP_GCR, RCC_MP_GRSTCSETR, RETRAM, SRAM1
 from ta.errors import BusFault
+from ta.image import parse_image
+from ta.image_format import round_up
 
 _DEPTH = 3
 _RANDOM_CASES = 2000
@@ -25,12 +30,37 @@ _ATTRIBUTES = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 0x101, 0x109, 0xFF)
 _PLACES = (SRAM1, SRAM1 + 0x40, RETRAM, RETRAM + 4, 0x30000000, 0x10020000)
 
 
+@dataclass
+class _Client:
+    """A client of the TEE: the session that it uses, and its image in shared memory."""
+
+    session: int
+    address: int
+    image: bytes
+
+    def open(self, target: Target) -> None:
+        """OPEN_SESSION; when it is refused the client goes on with the session that it knows."""
+        self.session = target.caller.open().session or self.session
+
+    def load(self, target: Target) -> None:
+        """LOAD_FW of its image."""
+        target.caller.load(self.session, len(self.image), address=self.address)
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """Both clients of one case."""
+
+    first: _Client
+    second: _Client
+
+
 @dataclass(frozen=True)
 class Act:
-    """One act of the normal world: its name, and what it does for the sessions known so far."""
+    """One act of the normal world: its name, and what it does."""
 
     name: str
-    do: Callable[[Target, list[int]], None]
+    do: Callable[[Target, _Clients], object]
 
 
 class Sequences:
@@ -41,18 +71,25 @@ class Sequences:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._plain = _plain_acts()
+        self._second_at = IMAGE + round_up(len(target.image))
+        fits = self._second_at + len(target.image) <= IMAGE + IMAGE_ROOM
+        self._other = attacker_code(target.image, parse_image(target.image)) if fits else b""
         self.exhaustive = sum(len(self._plain) ** depth for depth in range(1, _DEPTH + 1))
         self.usual = self.exhaustive + _RANDOM_CASES
 
     def run(self, case: CaseId) -> CaseResult:
         """See `Attack`."""
         acts = self._acts(case)
-        target, sessions = self._target, [self._target.session]
+        target = self._target
         target.reset()
-        target.caller.write(IMAGE, target.image)
+        clients = _Clients(
+            _Client(target.session, IMAGE, target.image), _Client(target.session, self._second_at, self._other)
+        )
+        for one in (clients.first, clients.second):
+            target.caller.write(one.address, one.image)
         for act in acts:
             try:
-                act.do(target, sessions)
+                act.do(target, clients)
             except BusFault:
                 continue  # the normal world's own access failed, which is its affair
         judgement = target.judge()
@@ -71,12 +108,16 @@ class Sequences:
 def _plain_acts() -> list[Act]:
     """The acts that short sequences are made of."""
     acts = [
-        Act("LOAD_FW", lambda t, s: _ignore(t.caller.load(s[-1], len(t.image)))),
-        Act("GET_RSC_TABLE", lambda t, s: _ignore(t.caller.table(s[-1]))),
-        Act("open a second session", lambda t, s: s.append(t.caller.open().session or s[-1])),
-        Act("close", lambda t, s: _ignore(t.caller.close(s[-1]))),
-        Act("let the M4 run", lambda t, _s: _ignore(t.soc.run(budget_ps=M4_BUDGET_PS))),
-        Act("damage the image", lambda t, _s: t.caller.write(IMAGE + len(t.image) - 4, b"\xff\xff\xff\xff")),
+        Act("LOAD_FW", lambda t, c: c.first.load(t)),
+        Act("GET_RSC_TABLE", lambda t, c: t.caller.table(c.first.session)),
+        Act("open another session", lambda t, c: c.first.open(t)),
+        Act("close", lambda t, c: t.caller.close(c.first.session)),
+        Act("let the M4 run", lambda t, _: t.soc.run(budget_ps=M4_BUDGET_PS)),
+        Act("damage the image", lambda t, c: t.caller.write(IMAGE + len(c.first.image) - 4, b"\xff\xff\xff\xff")),
+        Act("the second client opens a session", lambda t, c: c.second.open(t)),
+        Act("the second client: LOAD_FW", lambda t, c: c.second.load(t)),
+        Act("the second client: START_FW", lambda t, c: t.caller.command(c.second.session, Command.START_FW)),
+        Act("the second client closes", lambda t, c: t.caller.close(c.second.session)),
         _store(SRAM1 + 0x40, POISON),
         _store(RCC_MP_GCR, BOOT_MCU),
     ]
@@ -85,12 +126,12 @@ def _plain_acts() -> list[Act]:
 
 def _simple(command: Command, processor: int = 0) -> Act:
     name = command.name if processor == 0 else f"{command.name} of processor 0x{processor:x}"
-    return Act(name, lambda t, s: _ignore(t.caller.command(s[-1], command, processor)))
+    return Act(name, lambda t, c: t.caller.command(c.first.session, command, processor))
 
 
 def _store(address: int, value: int) -> Act:
     data = value.to_bytes(4, "little")
-    return Act(f"store 0x{value:08x} at 0x{address:08x}", lambda t, _s: t.caller.write(address, data))
+    return Act(f"store 0x{value:08x} at 0x{address:08x}", lambda t, _: t.caller.write(address, data))
 
 
 def _phrase(rng: random.Random, acts: Sequence[Act]) -> list[Act]:
@@ -143,22 +184,17 @@ def _three(rng: random.Random) -> tuple[int, int, int]:
 
 def _raw_smc(registers: Sequence[int]) -> Act:
     told = " ".join(f"{register:x}" for register in registers)
-    return Act(f"smc {told}", lambda t, _s: _ignore(t.caller.smc(*registers)))
+    return Act(f"smc {told}", lambda t, _: t.caller.smc(*registers))
 
 
 def _message(kind: int, session: int, command: int, params: Sequence[tuple[int, tuple[int, int, int]]]) -> Act:
     told = " ".join(f"{attribute:x}({a:x},{b:x},{c:x})" for attribute, (a, b, c) in params)
 
-    def do(target: Target, _sessions: list[int]) -> None:
-        caller: Caller = target.caller
-        caller.call(kind, params, session=session, function=command)
-
-    return Act(f"message {kind} session {session:x} command {command:x} {told}".rstrip(), do)
+    return Act(
+        f"message {kind} session {session:x} command {command:x} {told}".rstrip(),
+        lambda t, _: t.caller.call(kind, params, session=session, function=command),
+    )
 
 
 def _load_of(size: int) -> Act:
-    return Act(f"LOAD_FW of {size} bytes", lambda t, s: _ignore(t.caller.load(s[-1], size)))
-
-
-def _ignore(_answer: object) -> None:
-    """What a call answers is the judge's to see."""
+    return Act(f"LOAD_FW of {size} bytes", lambda t, c: t.caller.load(c.first.session, size))

@@ -23,9 +23,10 @@ from cosim.events import (
     RegisterWritten,
 )
 from cosim.image_history import bank_of
-from cosim.monitors import ISOLATED_BANKS, Monitors
-from cosim.soc import Soc, SocConfig
+from cosim.monitors import ISOLATED_BANKS, LoadedImageUntouched, Monitors
+from cosim.soc import Snapshot, Soc, SocConfig
 from ta.events import (
+    CommandInvoked,
     CommandReturned,
     ImageAuthenticated,
     MemoryWiped,
@@ -33,6 +34,7 @@ from ta.events import (
     ResourceTableLocated,
     SegmentLoaded,
     SegmentRefused,
+    SessionOpened,
     TaDied,
 )
 from ta.profile import FirewallProfile
@@ -40,6 +42,8 @@ from ta.results import TeeResult
 
 #: How long the M4 runs in a case that starts it: 10 us of virtual time, about 2,000 instructions.
 M4_BUDGET_PS = 10**7
+#: In how many parts it does so when someone wants to act in between.
+_SLICES = 5
 #: Anything of these means that more than the secure world's own state has changed.
 _TRACES = (
     MemoryWiped,
@@ -60,6 +64,14 @@ class Reference:
     segments: tuple[tuple[int, bytes], ...]
     table: tuple[int, int]
     digest: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of a case: the state of the SoC, and what the log had of the case by then."""
+
+    snapshot: Snapshot
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
@@ -90,8 +102,10 @@ class Target:
         self._dirty = False
         self._violations: list[str] = []
         self._reference: Reference | None = None
-        self._vendor = False
+        self._vendor = self._firmware_stores = False
         self._watch: Callable[[Record], None] | None = None
+        #: Called while the M4 runs in a `flow`, with the number of the slice that ended and the session.
+        self.while_running: Callable[[int, int], None] = _nothing
         self._monitors = self._new_monitors()
         self.soc.log.listen(self._listen)
         self.caller.open()
@@ -100,23 +114,42 @@ class Target:
 
     # -- playing -----------------------------------------------------------------------------------------------
 
-    def reset(self, *, vendor: bool = False, watch: Callable[[Record], None] | None = None) -> None:
-        """Back to the open session before the first LOAD_FW; `watch` sees every event of the next case.
+    def reset(
+        self,
+        *,
+        vendor: bool = False,
+        watch: Callable[[Record], None] | None = None,
+        start: Checkpoint | None = None,
+        firmware_stores: bool = False,
+    ) -> None:
+        """Back to the open session before the first LOAD_FW, or to `start`; `watch` sees every event of the next case.
 
+        With `firmware_stores` the M4 itself may write to its code and constants, as damaged firmware does.
         With `vendor` the case's image was signed with the right key on purpose: the reference does not apply to it.
         """
         self._watch = None
-        if self._dirty:
+        if start is not None:
+            self.soc.restore(start.snapshot)
+            self.soc.log.records[self._base.records :] = start.records
+        elif self._dirty:
             self.soc.restore(self._base)
         else:
             self.soc.secure_world.load(self._base.secure_world)
             self.soc.log.truncate(self._base.records)
         self.soc.secure_world.shared_memory.observer = None
-        self._dirty = False
+        self.while_running = _nothing
+        self._dirty = start is not None
         self._violations = []
         self._vendor = vendor
+        self._firmware_stores = firmware_stores
         self._monitors = self._new_monitors()
+        for record in start.records if start is not None else ():
+            self._feed(record)
         self._watch = watch
+
+    def checkpoint(self) -> Checkpoint:
+        """The present moment of a case, to start others from."""
+        return Checkpoint(self.soc.snapshot(), tuple(self.soc.log.records[self._base.records :]))
 
     def restart(self) -> None:
         """Power comes back after a cut: boot from reset with what the M4's memories still hold, and a new session."""
@@ -136,7 +169,9 @@ class Target:
             return
         call.table(session)
         if call.command(session, Command.START_FW).ok:
-            self.soc.run(budget_ps=M4_BUDGET_PS)
+            for number in range(_SLICES):
+                self.soc.run(budget_ps=M4_BUDGET_PS // _SLICES)
+                self.while_running(number, session)
             call.command(session, Command.STOP_FW)
         call.command(session, Command.RELEASE_FW)
 
@@ -147,6 +182,25 @@ class Target:
             self.soc.run(budget_ps=M4_BUDGET_PS)
         call.command(session, Command.STOP_FW)
         call.command(session, Command.RELEASE_FW)
+
+    def boot_again(self) -> Judgement:
+        """Boot the untouched image after an attack: what came of both, `HANG` when it does not start any more."""
+        log = self.soc.log
+        before = len(log.of(ProcessorStarted))
+        self.flow(self.image, self.session_now())
+        judgement = self.judge(deaths=False)
+        if judgement.verdict is not Verdict.BYPASS and len(log.of(ProcessorStarted)) == before:
+            return Judgement(Verdict.HANG, "the untouched image does not boot any more: the secure world is stuck")
+        return judgement
+
+    def session_now(self) -> int:
+        """A new session where the old one was closed or died, else the one that is open."""
+        opened = self.caller.open()
+        return opened.session if opened.ok else self._last_session()
+
+    def _last_session(self) -> int:
+        sessions = [p.session for p in self.soc.log.of(SessionOpened) if p.session]
+        return sessions[-1] if sessions else self.session
 
     # -- judging -----------------------------------------------------------------------------------------------
 
@@ -182,11 +236,22 @@ class Target:
         payload = record.payload
         if isinstance(payload, _TRACES):
             self._dirty = True
-        self._monitors.feed(record)
+        self._feed(record)
         if isinstance(payload, ProcessorStarted) and self._reference is not None and not self._vendor:
             self._violations += self._compare(self._reference)
         if self._watch is not None:
             self._watch(record)
+
+    def _feed(self, record: Record) -> None:
+        payload = record.payload
+        stops = isinstance(payload, CommandInvoked) and payload.command == Command.STOP_FW
+        if not (self._firmware_stores and stops):
+            self._monitors.feed(record)
+            return
+        # At STOP this monitor takes every change of constants for the normal world's.
+        for monitor in self._monitors.monitors:
+            if not isinstance(monitor, LoadedImageUntouched):
+                monitor.feed(record)
 
     def _compare(self, reference: Reference) -> list[str]:
         """What differs from the signed image at the moment of START."""
@@ -237,6 +302,10 @@ class Target:
                 f"positive control failed on the target: {control.verdict.value}: {control.evidence}",
                 hint="the image boots alone but not as a case; report this",
             )
+
+
+def _nothing(_slice: int, _session: int) -> None:
+    """Nobody acts while the M4 runs."""
 
 
 _M4_BANKS = ("retram", "sram1", "sram2", "sram3", "sram4")

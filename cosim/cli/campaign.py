@@ -35,7 +35,7 @@ _MOST_JOBS = 256
     "kinds",
     multiple=True,
     type=click.Choice(_KINDS),
-    help="Only this kind; may be repeated. Default: all but fault.",
+    help="Only this kind; may be repeated. Default: all.",
 )
 @click.option(PROFILE.flag, type=click.Choice(PROFILE.choices), default=PROFILE.default, show_default=True)
 @click.option(FIREWALL.flag, type=click.Choice(FIREWALL.choices), default=FIREWALL.default, show_default=True)
@@ -67,7 +67,7 @@ def campaign(
     FILE is an ELF file, which is signed with the project's test key, or an image signed with that key. Exit code 0: no
     bypass; 1: a bypass; 2: FILE or an option cannot be used. docs/campaign.md says what counts as a bypass.
     """
-    from cosim.campaign.model import SOFTWARE_KINDS, CampaignSpec, CaseId, Kind
+    from cosim.campaign.model import DEFAULT_KINDS, CampaignSpec, CaseId, Kind
     from cosim.campaign.run import Campaign
     from cosim.testing import bound_image
     from ta.profile import FirewallProfile, Profile
@@ -79,7 +79,7 @@ def campaign(
             "--replay plays one case", hint="give it alone, with --profile and --firewall", option="replay"
         )
     case = None if replay is None else CaseId.parse(replay)
-    chosen = (case.kind,) if case is not None else tuple(Kind(k) for k in dict.fromkeys(kinds)) or SOFTWARE_KINDS
+    chosen = (case.kind,) if case is not None else tuple(Kind(k) for k in dict.fromkeys(kinds)) or DEFAULT_KINDS
     with about(path):
         image = bound_image(read_input(path))
         spec = CampaignSpec(image, Profile(profile), FirewallProfile(firewall), chosen, limit, seed)
