@@ -66,7 +66,12 @@ class CodeCosts:
         return (address - self.base) // 2 * RECORD
 
     def ensure(self, address: int) -> int:
-        """Decode the instruction at `address` if that was not done; returns the offset of its record."""
+        """Decode the instruction at `address` if that was not done; returns the offset of its record.
+
+        Raises `UsageError` when it does not lie in the range.
+        """
+        if address not in self:
+            raise UsageError(f"0x{address:08x} has no costs here", hint="ask the range it lies in", address=address)
         offset = self.offset(address)
         if not self.records[offset]:
             self._fill(offset, self.instruction(address))

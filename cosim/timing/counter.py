@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from cosim.timing.code import CYCLES, FLAGS, REFILL, TARGET, CodeCosts, Flag
 from cosim.timing.memory import MemoryTiming
+from cosim.timing.table import CostTable
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,21 @@ class ExceptionEvent(Enum):
 class CycleCounter:
     """Counts the cycles of one core from its retired instructions, in their order.
 
-    `cycles` is the sum so far. An instruction's static cost counts when it is told; the refill of a branch with the
-    next instruction, because only then is it known whether it was taken.
+    `costs` are the ranges that the core executes from; an instruction elsewhere takes the table's default and is told
+    by `unknown`. `cycles` is the sum so far. An instruction's static cost counts when it is told; the refill of a
+    branch with the next instruction, because only then is it known whether it was taken.
     """
 
-    def __init__(self, costs: CodeCosts, memory: MemoryTiming | None = None) -> None:
-        self.costs = costs
+    def __init__(self, table: CostTable, costs: Sequence[CodeCosts], memory: MemoryTiming | None = None) -> None:
+        self.table = table
+        self.costs = tuple(costs)
         self.memory = memory
         self.cycles = 0
-        self._before = -1  # the instruction before, if neighbours can pair with it
+        self.unknown = 0
+        self._before: tuple[CodeCosts, int] | None = None  # the instruction before, if neighbours can pair with it
         self._next = -1  # the address behind it
-        self._record = -1  # its record, if its refill is still open
+        self._refill = 0  # its refill, if still open
+        self._leaves = False
         self._fpu_free = 0  # the cycle at which the FPU takes the next instruction
 
     def count(self, trace: Iterable[Step]) -> int:
@@ -71,68 +76,81 @@ class CycleCounter:
 
     def step(self, address: int, dividend: int = 0, divisor: int = 0) -> None:
         """An instruction executes. The operands matter for a divide only."""
-        costs = self.costs
+        costs = self._range(address)
+        if costs is None:
+            self._arrive(address, 0)
+            self.unknown += 1
+            self.cycles += self.table.unknown_cycles
+            self._settle(-1)
+            return
         record = costs.ensure(address)
         data = costs.records
         flags = data[record + FLAGS]
+        size = 4 if flags & Flag.WIDE else 2
+        straight = self._arrive(address, data[record + TARGET])
+        if flags & Flag.UNKNOWN:
+            self.unknown += 1
         cycles = data[record + CYCLES]
         if flags & Flag.DIVIDE:
-            cycles = costs.decoder.table.divide.cycles(dividend, divisor, signed=bool(flags & Flag.SIGNED))
-        if self._arrive(address, record) and self._before >= 0:
-            cycles += costs.pair(self._before, address)
+            cycles = self.table.divide.cycles(dividend, divisor, signed=bool(flags & Flag.SIGNED))
+        if straight and self._before is not None and self._before[0] is costs:
+            cycles += costs.pair(self._before[1], address)
         if flags & Flag.FPU:
             self.cycles = max(self.cycles, self._fpu_free)
             if flags & Flag.FPU_DIVIDE:
                 self._fpu_free = self.cycles + cycles
                 cycles = 1
-        self.cycles += cycles
-        if self.memory is not None:
-            self._fetch(address, 4 if flags & Flag.WIDE else 2)
-        self._before = address
-        self._next = address + (4 if flags & Flag.WIDE else 2)
-        self._record = record
+        self.cycles += cycles + self._fetch(address, size)
+        self._before = (costs, address)
+        self._next = address + size
+        self._refill = data[record + REFILL]
+        self._leaves = bool(flags & Flag.LEAVES)
 
     def skip(self, address: int) -> None:
         """An IT block passes over an instruction."""
-        record = self.costs.ensure(address)
-        self._arrive(address, record)
-        self.cycles += self.costs.decoder.table.skipped_cycles
-        self._before = self._record = -1
-        self._next = address + (4 if self.costs.records[record + FLAGS] & Flag.WIDE else 2)
+        costs = self._range(address)
+        self._arrive(address, 0)
+        self.cycles += self.table.skipped_cycles
+        wide = costs is not None and costs.records[costs.ensure(address) + FLAGS] & Flag.WIDE
+        self._settle(address + (4 if wide else 2))
 
     def access(self, access: Access) -> None:
         """The instruction at work accesses memory: alignment, and wait states of the region."""
-        self.cycles += self.costs.decoder.table.unaligned.cycles(access.address, access.size)
+        self.cycles += self.table.unaligned.cycles(access.address, access.size)
         region = self.memory.at(access.address) if self.memory is not None else None
         if region is not None:
             self.cycles += region.write if access.write else region.read
 
     def exception(self, how: ExceptionEvent, *, floating_point: bool = False) -> None:
         """A handler is entered or left; `floating_point` when the frame holds FP state that is stacked at once."""
-        table = self.costs.decoder.table
-        self.cycles += table.event_cycles(how.value)
+        self.cycles += self.table.event_cycles(how.value)
         if floating_point and how in (ExceptionEvent.ENTRY, ExceptionEvent.RETURN):
-            self.cycles += table.event_cycles(f"{how.value}-fp")
-        self._before = self._next = self._record = -1
+            self.cycles += self.table.event_cycles(f"{how.value}-fp")
+        self._settle(-1)
 
-    def _arrive(self, address: int, record: int) -> bool:
-        """Pay the refill that the instruction before left open; true when control came straight on."""
-        straight = address == self._next
-        if self._record >= 0:
-            data = self.costs.records
-            if not straight or data[self._record + FLAGS] & Flag.LEAVES:
-                limit = self.costs.decoder.table.refill_limit
-                self.cycles += min(data[self._record + REFILL] + data[record + TARGET], limit)
-                return False
+    def _range(self, address: int) -> CodeCosts | None:
+        return next((costs for costs in self.costs if address in costs), None)
+
+    def _settle(self, following: int) -> None:
+        """Nothing pairs with what comes next, and no refill is open."""
+        self._before, self._next, self._refill, self._leaves = None, following, 0, False
+
+    def _arrive(self, address: int, target: int) -> bool:
+        """Pay the refill that the instruction before left open; true when control came straight on.
+
+        `target` is what arriving at this instruction adds.
+        """
+        straight = address == self._next and not self._leaves
+        if not straight and self._refill:
+            self.cycles += min(self._refill + target, self.table.refill_limit)
         return straight
 
-    def _fetch(self, address: int, size: int) -> None:
+    def _fetch(self, address: int, size: int) -> int:
         """Wait states of the words that this instruction is the first to need."""
-        assert self.memory is not None
-        region = self.memory.at(address)
+        region = self.memory.at(address) if self.memory is not None else None
         if region is None or not region.fetch:
-            return
+            return 0
         first = address >> 2
         if self._next == address and address & 2:
             first += 1  # came with the instruction before
-        self.cycles += region.fetch * (((address + size - 1) >> 2) - first + 1)
+        return region.fetch * (((address + size - 1) >> 2) - first + 1)

@@ -230,11 +230,9 @@ def _holds(when: When, instruction: CsInsn, writes: int) -> bool:
         case When.DOUBLE:
             return bool(operands and ARM_REG_D0 <= operands[0].reg <= ARM_REG_D31)
         case When.TWO_CORE_REGISTERS:
-            return sum(o.type == ARM_OP_REG and 0 < register_bits(o.reg) <= PC for o in operands) == 2
-        case When.NO_REGISTER_OPERAND:
-            return all(operand.type != ARM_OP_REG for operand in operands[2:]) and (
-                len(operands) > 2 or all(operand.type != ARM_OP_REG for operand in operands[1:])
-            )
+            return len([o for o in operands if o.type == ARM_OP_REG and 0 < register_bits(o.reg) <= PC]) == 2
+        case When.IMMEDIATE:
+            return bool(operands and operands[-1].type != ARM_OP_REG)
 
 
 def _words(name: str, registers: list[int]) -> int:

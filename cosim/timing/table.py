@@ -39,7 +39,7 @@ class When(Enum):
     REGISTER_OFFSET = "register-offset"
     DOUBLE = "double"
     TWO_CORE_REGISTERS = "two-core-registers"
-    NO_REGISTER_OPERAND = "no-register-operand"
+    IMMEDIATE = "immediate"  # the last operand is no register
 
 
 class Condition(Enum):

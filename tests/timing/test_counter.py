@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from timing_code import BASE, Code, cycles_of, m4
+from timing_code import BASE, SIZE, Code, cycles_of, m4
 
-from cosim.timing import Access, CycleCounter, ExceptionEvent, MemoryTiming, Region, Step
+from cosim.timing import Access, CodeCosts, CycleCounter, ExceptionEvent, MemoryTiming, Region, Step
 
 NOP = bytes.fromhex("00bf")
 NOP_W = bytes.fromhex("aff30080")
@@ -162,8 +162,39 @@ def test_counting_again_gives_the_same_cycles() -> None:
     trace = [Step(BASE + offset) for offset in (0, 2, 4, 2, 4, 6)]
     code = Code(memory)
 
-    assert len({CycleCounter(code.costs).count(trace) for _ in range(3)} | {Code(memory).counter().count(trace)}) == 1
+    assert (
+        len({CycleCounter(m4(), [code.costs]).count(trace) for _ in range(3)} | {Code(memory).counter().count(trace)})
+        == 1
+    )
 
 
-def test_the_tables_own_figures_are_what_is_counted() -> None:
-    assert m4().skipped_cycles == 1
+def test_a_core_executes_from_several_ranges_and_pairs_within_one() -> None:
+    low, high = Code(LDR), Code(LDR)
+    bank = CodeCosts(high.costs.decoder, BASE + SIZE, SIZE, lambda _address, size: bytes(high.memory[:size]))
+    counter = CycleCounter(m4(), [low.costs, bank])
+
+    counter.step(BASE + SIZE - 2)
+    counter.step(BASE + SIZE)
+
+    assert counter.cycles == 1 + 2
+    assert counter.unknown == 0
+
+
+def test_code_outside_every_range_takes_the_default_and_is_reported() -> None:
+    counter = Code(LDR).counter()
+
+    counter.step(BASE)
+    counter.step(0x9000_0000)
+    counter.step(0x9000_0002)
+
+    assert counter.cycles == 2 + 1 + 1
+    assert counter.unknown == 2
+
+
+def test_an_unknown_encoding_is_reported_each_time_it_executes() -> None:
+    counter = Code(bytes.fromhex("ffffffff")).counter()
+
+    counter.step(BASE)
+    counter.step(BASE)
+
+    assert (counter.cycles, counter.unknown) == (2, 2)

@@ -27,7 +27,7 @@ class Code:
         return bytes(self.memory[address - BASE : address - BASE + size])
 
     def counter(self, memory: MemoryTiming | None = None) -> CycleCounter:
-        return CycleCounter(self.costs, memory)
+        return CycleCounter(m4(), [self.costs], memory)
 
 
 def cycles_of(code: bytes, trace: Iterable[int]) -> int:
