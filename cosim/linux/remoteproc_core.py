@@ -1,4 +1,4 @@
-"""The remoteproc core in the order of drivers/remoteproc/remoteproc_core.c: boot, attach, detach, stop, crash, recovery.
+"""The remoteproc core in the order of remoteproc_core.c: boot, attach, detach, shutdown, crash and recovery.
 
 `Rproc` holds the state; what the hardware needs is behind `RprocOps`, what runs on top of a started processor (virtio
 devices) behind `Subdevice`.

@@ -17,7 +17,16 @@ M4_PROGRAMS = (*DEMOS, "spin_m4")
 A7_PROGRAMS = ("a7_client", "a7_spin")
 PROGRAMS = M4_PROGRAMS + A7_PROGRAMS
 #: Programs that other folders of tests are about: the simulated core (tests/engines), RPMsg (tests/linux).
-PROBES = ("rpmsg_echo", "probe_faults", "probe_lockup", "probe_it", "probe_stores")
+PROBES = (
+    "demo_m4_cube",
+    "rpmsg_echo",
+    "rpmsg_hostile",
+    "probe_faults",
+    "probe_lockup",
+    "probe_it",
+    "probe_stores",
+    "a7_probe_irq",
+)
 
 
 @dataclass(frozen=True)

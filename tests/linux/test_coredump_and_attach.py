@@ -116,7 +116,7 @@ def test_what_the_kernel_cannot_reach_is_filled_with_ones() -> None:
 
 
 def started_by_a_boot_loader(table: int = TABLE) -> Soc:
-    """The echo server as U-Boot would leave it: loaded and started without Linux, and said so in the backup registers."""
+    """The echo server as U-Boot would leave it: loaded, started, and announced in the backup registers."""
     soc = Soc(SocConfig(firewall=FirewallProfile.OPEN))
     soc.bus.write(Initiator.A7_S, RCC_TZCR, bytes(4))
     image = read_elf(elf("rpmsg_echo"))
