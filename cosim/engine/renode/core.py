@@ -16,6 +16,7 @@ from cosim.errors import BusFault, EngineError
 from cosim.events import CoreStopped
 
 PICOSECONDS = 1_000_000  # per instruction and MIPS
+PICOSECONDS_PER_TICK = 1000  # Renode counts nanoseconds
 FETCH_SIZE = 4
 #: Renode's AccessType.
 _KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 2: AccessKind.FETCH}
@@ -124,6 +125,16 @@ class Core(ABC):
         """The core's clock goes on from `time_ps`."""
         self.origin_ps, self.origin_retired = time_ps, self.retired
 
+    def catch_up(self, time_ps: int) -> None:
+        """The core stood still until `time_ps`, if its clock is behind that."""
+        if self.time_ps < time_ps:
+            self.set_origin(time_ps)
+
+    @property
+    def wakes_itself(self) -> bool:
+        """Whether a timer of its own may wake it up."""
+        return False
+
     def pause(self) -> None:
         """Let the core not run, without touching what it is doing."""
         self.cpu.IsHalted = True
@@ -189,6 +200,7 @@ class Core(ABC):
             self.machine.log.emit(CoreStopped(self.name, "wfi"))
         elif not asleep and self.state is CoreState.SLEEPING:
             self.state = CoreState.RUNNING
+            self.catch_up(int(self.cpu.TimeHandle.TotalElapsedTime.Ticks) * PICOSECONDS_PER_TICK)
 
     def report(self, fault: Fault, *, thumb: bool) -> None:
         """Let the bus answer the access that faulted, which reports it, with the PC at its instruction."""

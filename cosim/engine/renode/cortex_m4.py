@@ -7,7 +7,7 @@ by pending the exception at the NVIC. BFAR and HFSR are kept here and shown in t
 from __future__ import annotations
 
 from cosim.access import AccessKind
-from cosim.engine import Machine
+from cosim.engine import CoreState, Machine
 from cosim.engine.renode.core import Core, Fault, Guard
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import Viewer, execute_never
@@ -20,7 +20,8 @@ HFSR_FORCED = 1 << 30
 #: SHCSR's enables: MEMFAULTENA, BUSFAULTENA.
 ENABLES = {MEM_MANAGE: 1 << 16, BUS_FAULT: 1 << 17}
 M4_R0P1 = 0x410FC241  # Renode's NVIC says r0p0
-CPUID, AIRCR, SHCSR, HFSR, BFAR = 0xD00, 0xD0C, 0xD24, 0xD2C, 0xD38
+SYST_CSR, CPUID, AIRCR, SHCSR, HFSR, BFAR = 0x10, 0xD00, 0xD0C, 0xD24, 0xD2C, 0xD38
+SYST_ENABLE, SYST_TICKINT = 1 << 0, 1 << 1
 AIRCR_KEY, SYSRESETREQ = 0x05FA, 1 << 2
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 IPSR = 0x1FF
@@ -36,7 +37,7 @@ class CortexM4(Core):
     def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard, *, nvic: Net, bus: Net) -> None:
         super().__init__(machine, cpu, viewer, guard)
         self._nvic = nvic
-        self._bfar = self._hfsr = 0
+        self._bfar = self._hfsr = self._syst_csr = 0
         self._raised = 0
         self._nvic_hooks = self._watch_nvic(bus)
 
@@ -60,7 +61,24 @@ class CortexM4(Core):
         """See `Core.reset`; the NVIC is part of the core."""
         super().reset()
         self._nvic.Reset()
-        self._bfar = self._hfsr = 0
+        self._bfar = self._hfsr = self._syst_csr = 0
+        for line in self.machine.interrupts.nvic.high():
+            self.drive_line(line, True)
+
+    # -- interrupts ----------------------------------------------------------------------------------------------
+
+    def drive_line(self, line: int, level: bool) -> None:
+        """Carry the level of an interrupt line to the NVIC."""
+        self._nvic.OnGPIO(line, level)
+        if level and not self._syst_csr & SYST_ENABLE:
+            # Renode takes an interrupt for the end of a deep sleep, and starts a SysTick that software never started.
+            self._nvic.WriteDoubleWord(SYST_CSR, self._syst_csr)
+
+    @property
+    def wakes_itself(self) -> bool:
+        """See `Core.wakes_itself`: SysTick counts and interrupts."""
+        counts = self._syst_csr & (SYST_ENABLE | SYST_TICKINT) == SYST_ENABLE | SYST_TICKINT
+        return self.state is CoreState.SLEEPING and counts
 
     # -- faults ------------------------------------------------------------------------------------------------
 
@@ -121,7 +139,9 @@ class CortexM4(Core):
 
     def _before_write(self, value: int, offset: int) -> int:
         value, offset = int(value), int(offset)
-        if offset == HFSR:
+        if offset == SYST_CSR:
+            self._syst_csr = value
+        elif offset == HFSR:
             self._hfsr &= ~value
         elif offset == AIRCR and value >> 16 == AIRCR_KEY and value & SYSRESETREQ:
             # Renode would reset the whole machine; the reset controller decides.

@@ -1,7 +1,8 @@
 """The engine on Renode: the cores of a machine run by Renode's scheduler, everything else by the SoC's own models.
 
 Cores take turns of one quantum, the A7 first (Renode's serial execution), so models and firewall windows are only ever
-touched while no other core runs. The secure world's own work takes no virtual time.
+touched while no other core runs. The secure world's own work takes no virtual time. Alarms go off between two turns,
+which end where the next alarm is due; one that is set for a time within the turn goes off at the end of that turn.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ from cosim.engine.renode.cortex_m4 import CortexM4
 from cosim.engine.renode.host import open_host
 from cosim.engine.renode.ports import place_shadows, place_targets
 from cosim.engine.renode.routes import Viewer
+from cosim.engine.renode.turns import Turns
 from cosim.engine.renode.windows import CoreWindows
-from cosim.errors import EngineError
+from cosim.errors import EngineError, RunTimeout
 from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
+from cosim.interrupts import GIC_TYPE
 from cosim.memory import MemoryBank
 from cosim.platform.model import Entry
 
 MICROSECOND = 10**6  # in picoseconds
-#: Quanta between two returns from Renode, when the condition and the budget are looked at.
-CHUNK = 20
+MOST_MICROSECONDS = 10**10  # ten thousand seconds
+#: Quanta between two looks at the condition.
+CHUNK = 100
 
 
 class RenodeEngine:
@@ -44,16 +48,17 @@ class RenodeEngine:
         # Renode counts whole microseconds: what a quantum has beyond them is lost to a core of 209 MIPS.
         self._quantum_us = -(-machine.quantum // _mips(m4))
         self._ended = False
-        self._horizon_ps = 0
         self._current: Core | None = None
         self._reason: StopReason | None = None
         self._until: Callable[[], bool] | None = None
         self._failure: BaseException | None = None
         self._stale: list[tuple[MemoryBank, int, int]] = []
         self._deferred: list[Callable[[], None]] = []
+        self._paused = False
         self._entry_hook: Any = None
         self._order: tuple[Core, ...] = ()
         self._host = host = open_host(machine.platform, self._quantum_us, self._end)
+        self._turns = Turns(host.emulation, host.machine, self._quantum_us)
         viewers = (
             Viewer(a7.name, Initiator.A7_NS, "a7", _homes(machine, a7)),
             Viewer(m4.name, Initiator.M4, "m4", _homes(machine, m4)),
@@ -65,9 +70,24 @@ class RenodeEngine:
         place_targets(host, machine, self._order, self._guard)
         self._windows = tuple(self._make_windows(core) for core in self._order)
         self._update_windows(None)
+        self._connect_interrupts()
         machine.firewall.listen(self._update_windows)
         machine.bus.listen_writes(self._on_host_write)
         machine.log.clock = self.stamp
+
+    def _connect_interrupts(self) -> None:
+        gic = self._host.objects[_only(self._machine, GIC_TYPE).name]
+
+        def drive_gic(line: int, level: bool) -> None:
+            if not self._ended:
+                gic.OnGPIO(line, level)
+
+        def drive_nvic(line: int, level: bool) -> None:
+            if not self._ended:
+                self._m4.drive_line(line, level)
+
+        self._machine.interrupts.gic.connect(drive_gic)
+        self._machine.interrupts.nvic.connect(drive_nvic)
 
     def _make_windows(self, core: Core) -> CoreWindows:
         machine = self._machine
@@ -99,46 +119,82 @@ class RenodeEngine:
         if core != self._a7.name:
             raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
         self._a7.start(entry)
-        self._a7.set_origin(max(self._horizon_ps, self._a7.time_ps))
+        self._a7.catch_up(self._horizon_ps)
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
         """See `Engine.run`."""
         self._check_alive()
-        end = self._horizon_ps + budget_ps
+        end_us = -(-(self._horizon_ps + budget_ps) // MICROSECOND)
         self._reason, self._until = None, until
         try:
             while True:
-                reason = self._why_stop(end)
+                reason = self._why_stop(end_us)
                 if reason is not None:
                     return reason
-                self._run_slice(end)
+                self._ready()
+                self._turns.run(lambda now_us: self._look(now_us, end_us))
+                if self._failure is not None:
+                    failure, self._failure = self._failure, None
+                    raise failure
         finally:
             for core in self._order:
                 core.remember()
 
-    def _run_slice(self, end: int) -> None:
-        """Do what waited for the cores to stand still, then let them run for some quanta, at most until `end`."""
+    @property
+    def _horizon_ps(self) -> int:
+        """The virtual time that all turns have reached."""
+        return self._turns.now_us * MICROSECOND
+
+    def _ready(self) -> None:
+        """Do what waited for Renode's threads to stand still, and let the cores run that do."""
+        self._paused = False
         self._drop_stale_code()
         deferred, self._deferred = self._deferred, []
         for work in deferred:
             work()
         for core in self._order:
             core.resume()
-        step = min(self._quantum_us * CHUNK, -(-(end - self._horizon_ps) // MICROSECOND))
-        self._host.run_for(step)
-        self._horizon_ps += step * MICROSECOND
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
 
-    def _why_stop(self, end: int) -> StopReason | None:
+    def _look(self, now_us: int, end_us: int) -> int | None:
+        """Between two turns: see `Look`."""
+        for core in self._order:
+            if core.state is CoreState.RUNNING and not self._paused:
+                core.catch_up(now_us * MICROSECOND)
+        if not self._failure:
+            self._machine.timers.run_due(now_us * MICROSECOND)
+            self._drop_stale_code()
+        if self._failure or self._deferred or self._paused or self._why_stop(end_us) is not None:
+            return None
+        return min(end_us, now_us + self._quantum_us * CHUNK, self._alarm_us(end_us))
+
+    def _alarm_us(self, otherwise_us: int) -> int:
+        """When the next alarm is due, rounded up."""
+        due_ps = self._machine.timers.next_at()
+        return otherwise_us if due_ps is None else -(-due_ps // MICROSECOND)
+
+    def _why_stop(self, end_us: int) -> StopReason | None:
         if self._reason is not None:
             return self._reason
+        if self._flooded():
+            raise RunTimeout(
+                f"the run made more than {self._machine.most_events} events",
+                hint="the end of the log shows which access is repeated; raise most_events if that is meant",
+                events=len(self._machine.log),
+            )
         if self._until is not None and self._until():
             return StopReason.CONDITION
-        if not any(core.state is CoreState.RUNNING for core in self._order):
+        if not self._deferred and not self._may_go_on():
             return StopReason.IDLE
-        return StopReason.TIME if self._horizon_ps >= end else None
+        return StopReason.TIME if self._turns.now_us >= end_us else None
+
+    def _may_go_on(self) -> bool:
+        """Whether a core runs, or something is due that may wake one."""
+        if any(core.state is CoreState.RUNNING or core.wakes_itself for core in self._order):
+            return True
+        return self._machine.timers.next_at() is not None
+
+    def _flooded(self) -> bool:
+        return len(self._machine.log) > self._machine.most_events
 
     def stop(self, reason: StopReason) -> None:
         """See `Engine.stop`."""
@@ -230,15 +286,20 @@ class RenodeEngine:
             with self._at_work(core):
                 work()
             self._drop_stale_code()
-            if self._until is not None and self._until():
+            if self._flooded() or (self._until is not None and self._until()):
                 self._pause()
+            elif self._alarm_us(MOST_MICROSECONDS) < self._turns.goal_us:
+                self._turns.look_soon()
         except BaseException as error:  # must not cross Renode's frames; `run` raises it again
             self._failure = error
             self._pause()
 
     def _pause(self) -> None:
+        """Let no core go on in this turn, and end the slice with it."""
+        self._paused = True
         for core in self._order:
             core.pause()
+        self._turns.look_soon()
 
     def _serve_smc(self) -> None:
         a7 = self._a7

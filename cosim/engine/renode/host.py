@@ -29,18 +29,13 @@ Net = Any
 
 @dataclass(frozen=True)
 class Host:
-    """A machine in Renode: the emulation, the system bus, the versions, the objects of the platform file by name."""
+    """A machine in Renode: emulation, machine and system bus, versions, objects of the platform file by name."""
 
     emulation: Net
+    machine: Net
     bus: Net
     version: str
     objects: Mapping[str, Net]
-
-    def run_for(self, microseconds: int) -> None:
-        """Let virtual time pass."""
-        from Antmicro.Renode.Time import TimeInterval
-
-        self.emulation.RunFor(TimeInterval.FromMicroseconds(microseconds))
 
 
 def open_host(platform: Platform, quantum_us: int, on_end: Callable[[], None]) -> Host:
@@ -75,7 +70,7 @@ def open_host(platform: Platform, quantum_us: int, on_end: Callable[[], None]) -
         ) from error
     version = f"renode {_number()}, {installation.runtime}, pyrenode3 {metadata.version('pyrenode3')}"
     objects = {child.name: child.internal for child in machine.sysbus}
-    return Host(emulation.internal, machine.internal.SystemBus, version, objects)
+    return Host(emulation.internal, machine.internal, machine.internal.SystemBus, version, objects)
 
 
 def _call_at_end(on_end: Callable[[], None]) -> None:

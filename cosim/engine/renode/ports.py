@@ -11,10 +11,9 @@ from cosim.engine.renode import adapter, memory
 from cosim.engine.renode.core import Core, Guard
 from cosim.engine.renode.host import Host
 from cosim.events import ForeignWrite
+from cosim.interrupts import GIC_TYPE
 from cosim.memory import MemoryBank
 
-#: The block on the bus that stays Renode's own, because it belongs to the A7.
-GIC_TYPE = "IRQControllers.ARM_GenericInterruptController"
 #: Where stand-ins for memories lie on Renode's bus, one behind the other; the STM32MP15 has nothing there.
 SHADOWS = 0x60000000
 
@@ -56,7 +55,10 @@ class Port:
 
 
 def place_targets(host: Host, machine: Machine, cores: Sequence[Core], guard: Guard) -> None:
-    """Share the memories with Renode, and put the SoC's blocks in the place of Renode's; its GIC stays."""
+    """Share the memories with Renode, and put the SoC's blocks in the place of Renode's.
+
+    The GIC stays Renode's own, because it belongs to the A7.
+    """
     placed: set[str] = set()
     for window in machine.bus.windows:
         target = window.target
