@@ -110,9 +110,10 @@ class CycleCounter:
         """An IT block passes over an instruction."""
         costs = self._range(address)
         self._arrive(address, 0)
-        self.cycles += self.table.skipped_cycles
         wide = costs is not None and costs.records[costs.ensure(address) + FLAGS] & Flag.WIDE
-        self._settle(address + (4 if wide else 2))
+        size = 4 if wide else 2
+        self.cycles += self.table.skipped_cycles + self._fetch(address, size)
+        self._settle(address + size)
 
     def access(self, access: Access) -> None:
         """The instruction at work accesses memory: alignment, and wait states of the region."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ LDR_SAME = bytes.fromhex("0268")  # ldr r2, [r0]
 ADDS = bytes.fromhex("0130")  # adds r0, #1
 SDIV = bytes.fromhex("93fbf7f0")  # sdiv r0, r3, r7
 TBB = bytes.fromhex("dfe800f0")
+M4_TEXT = files("cosim.timing").joinpath("cortex-m4.json").read_text(encoding="utf-8")
 #: Core, and whether in Thumb state.
 DECODERS = (("cortex-m4", True), ("cortex-a7", True), ("cortex-a7", False))
 UNDEFINED = bytes.fromhex("ffffffff")
@@ -170,23 +174,103 @@ def test_a_core_or_platform_without_a_table_is_refused_by_name() -> None:
         MemoryTiming.load("bluepill")
 
 
-@pytest.mark.parametrize(
-    ("text", "entry"),
-    [
-        ("[", None),
-        ("[" * 100_000, None),
-        ("{}", "instructions"),
-        ("[1]", "instructions"),
-        ('{"instructions": [{"name": "x", "cycles": 0, "mnemonics": "", "tags": "", "section": "", "note": ""}]}', "x"),
-        ('{"instructions": [{"name": "x", "cycles": 1e9, "mnemonics": ""}]}', "x"),
-        ('{"instructions": [{"name": "x", "mnemonics": "", "when": "never"}]}', "x"),
-        ('{"instructions": [{"name": "x"}, {"name": "x"}]}', "x"),
-        ('{"instructions": [7]}', "instructions"),
-    ],
-)
-def test_a_table_that_is_wrong_is_refused_with_its_row(text: str, entry: str | None) -> None:
+@pytest.mark.parametrize("text", ["[", "[" * 100_000, "\x00"])
+def test_a_table_that_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(PlatformError) as caught:
         CostTable.parse(text, "my.json")
 
     assert caught.value.fields["file"] == "my.json"
-    assert caught.value.fields.get("entry") == entry
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "7", "null", '{"instructions": 7}', '{"instructions": [7]}'])
+def test_a_table_without_rows_is_refused(text: str) -> None:
+    with pytest.raises(PlatformError) as caught:
+        CostTable.parse(text, "my.json")
+
+    assert caught.value.fields["entry"] == "instructions"
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("instructions", "cycles", 0),
+        ("instructions", "cycles", 1.5),
+        ("instructions", "cycles", True),
+        ("instructions", "cycles", 128),
+        ("instructions", "refill", -1),
+        ("instructions", "mnemonics", 7),
+        ("instructions", "when", "never"),
+        ("instructions", "dynamic", "often"),
+        ("instructions", "always_leaves", 1),
+        ("instructions", "section", None),
+        ("pairs", "first", "load nowhere"),
+        ("pairs", "condition", "sometimes"),
+        ("pairs", "cycles", -2),
+        ("events", "cycles", -1),
+    ],
+)
+def test_a_wrong_row_is_refused_by_its_name(part: str, key: str, value: object) -> None:
+    data = json.loads(M4_TEXT)
+    row = data[part][1]
+    row[key] = value
+
+    with pytest.raises(PlatformError) as caught:
+        CostTable.parse(json.dumps(data), "my.json")
+
+    assert caught.value.fields["entry"] == row["name"]
+
+
+def test_two_rows_of_one_name_are_refused() -> None:
+    data = json.loads(M4_TEXT)
+    data["instructions"].append(data["instructions"][0])
+
+    with pytest.raises(PlatformError, match="two of this name"):
+        CostTable.parse(json.dumps(data), "my.json")
+
+
+@pytest.mark.parametrize("key", ["divide", "unaligned_access", "unknown", "skipped", "unaligned_wide_target", "core"])
+def test_a_table_that_lacks_a_part_is_refused(key: str) -> None:
+    data = json.loads(M4_TEXT)
+    del data[key]
+
+    with pytest.raises(PlatformError):
+        CostTable.parse(json.dumps(data), "my.json")
+
+
+def test_no_pair_takes_more_off_than_the_instruction_costs() -> None:
+    data = json.loads(M4_TEXT)
+    data["pairs"].append({**data["pairs"][0], "name": "again", "second": "no-operation", "condition": "always"})
+    data["pairs"].append({**data["pairs"][-1], "name": "and again"})
+    decoder = Decoder(CostTable.parse(json.dumps(data), "my.json"))
+    load, nop = decoder.decode(LDR + bytes.fromhex("00bf"), BASE)
+
+    assert decoder.pair_cycles(load, nop) == -nop.cycles
+
+
+def test_an_undefined_wide_encoding_is_passed_over_whole() -> None:
+    assert [i.size for i in Decoder(m4()).decode(UNDEFINED + LDR + UNDEFINED[:2], BASE)] == [4, 2, 2]
+
+
+def test_the_pair_behind_a_wide_instruction_is_not_that_behind_its_second_half() -> None:
+    # ldr.w r0, [r1], whose second half alone is movs r0, r0; then ldr r2, [r0]
+    code = Code(bytes.fromhex("d1f80000") + LDR_SAME)
+    for offset in (0, 2, 4):
+        code.costs.ensure(BASE + offset)
+
+    assert code.costs.pair(BASE + 2, BASE + 4) == 1
+    assert code.costs.pair(BASE, BASE + 4) == 0
+
+
+def test_an_address_outside_the_range_is_refused() -> None:
+    for address in (BASE - 2, BASE + SIZE):
+        with pytest.raises(UsageError):
+            Code(LDR).costs.ensure(address)
+
+
+def test_the_last_halfword_of_the_range_is_decoded_from_what_lies_in_it() -> None:
+    code = Code(LDR)
+    code.memory[-2:] = bytes.fromhex("d1f8")  # the first half of a load
+
+    record = code.costs.ensure(BASE + SIZE - 2)
+
+    assert code.costs.records[record + FLAGS] == Flag.UNKNOWN

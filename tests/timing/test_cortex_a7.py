@@ -29,6 +29,7 @@ def cycles_of(code: bytes, *, thumb: bool) -> int:
         ("ldr r0, [r1]; add r2, r0, #1", "000091e5012080e2", 3),
         ("ldm r0, {r1, r2, r3, r4}", "1e0090e8", 3),
         ("mul r0, r1, r2; add r3, r3, r0", "910200e0003083e0", 3),
+        ("vldm r0!, {s0, s1}; vadd.f32 s2, s0, s1", "020ab0ec201a30ee", 3),
         ("smc #0", "700060e1", 4),
     ],
     ids=lambda value: value if isinstance(value, str) and ("," in value or "#" in value) else "",

@@ -98,6 +98,8 @@ PAIRS = (
     ("a store and a multiple store behind it", "str r0, [r1]; stm r3!, {r4, r5}", "086030c3", 4),
     ("an address from the ALU", "adds r1, r1, #4; ldr r0, [r1]", "04310868", 4),
     ("an address from the ALU for a store", "adds r1, r1, #4; str r0, [r1]", "04310860", 3),
+    ("a stack address from the ALU", "add sp, #8; pop {r4, r5}", "02b030bc", 5),
+    ("a base from the ALU", "adds r0, r0, #4; ldm r0!, {r1, r2}", "043006c8", 5),
     ("store data from the ALU", "adds r0, r0, #4; str r0, [r1]", "04300860", 2),
     ("a load and a NOP", "ldr r0, [r1]; nop", "086800bf", 2),
     ("a load and its use", "ldr r0, [r1]; adds r0, r0, #1", "08680130", 3),
@@ -170,6 +172,7 @@ def test_the_cortex_a7_is_called_an_estimate_and_the_cortex_m4_is_not() -> None:
         (0, 5, False, 2),  # no quotient bit
         (4, 8, False, 2),
         (100, 0, False, 2),  # by zero
+        (1, 0xFFFF_FFFF, False, 2),
         (0xFFFF_FFFF, 1, False, 12),  # all quotient bits
         (0xFFFF_FFFF, 1, True, 3),  # minus one by one
         (0x8000_0000, 1, True, 12),

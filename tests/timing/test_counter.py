@@ -45,8 +45,15 @@ def test_the_refill_never_exceeds_three_cycles() -> None:
     assert cycles_of(memory, [BASE, BASE + 0x42]) == 2 + 3 + 1
 
 
-def test_an_instruction_that_always_leaves_pays_its_refill_to_the_next_address_too() -> None:
-    assert cycles_of(bytes.fromhex("7047") + NOP, [BASE, BASE + 2]) == 1 + 2 + 1
+@pytest.mark.parametrize(
+    ("code", "cycles"),
+    [("7047", 3), ("10bd", 6), ("d0f800f0", 5)],
+    ids=["bx lr", "pop {r4, pc}", "ldr.w pc, [r0]"],
+)
+def test_an_instruction_that_always_leaves_pays_its_refill_to_the_next_address_too(code: str, cycles: int) -> None:
+    memory = bytes.fromhex(code)
+
+    assert cycles_of(memory + NOP, [BASE, BASE + len(memory)]) == cycles + 1
 
 
 def test_neighbours_in_memory_pair_only_when_control_comes_straight_on() -> None:
@@ -144,6 +151,17 @@ def test_fetches_wait_once_for_each_word() -> None:
         waited.append(counter.cycles - before - 1)
 
     assert waited == [5, 0, 5, 5, 5]
+
+
+def test_a_skipped_instruction_is_fetched_too() -> None:
+    slow = MemoryTiming((Region("code", BASE, 0x1000, "system", 0, 0, 5, True, ""),))
+    counter = Code(ITT_EQ + NOP_W + NOP).counter(slow)
+
+    counter.step(BASE)
+    counter.skip(BASE + 2)
+    counter.step(BASE + 6)
+
+    assert counter.cycles == 3 + 2 * 5
 
 
 def test_the_platform_of_the_m4_has_no_wait_states_in_its_own_memories_and_the_system_bus_fetches_slower() -> None:

@@ -24,6 +24,8 @@ class Code:
         self.costs = CodeCosts(Decoder(m4()), BASE, SIZE, self._read)
 
     def _read(self, address: int, size: int) -> bytes:
+        assert address >= BASE
+        assert address + size <= BASE + SIZE
         return bytes(self.memory[address - BASE : address - BASE + size])
 
     def counter(self, memory: MemoryTiming | None = None) -> CycleCounter:
