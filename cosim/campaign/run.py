@@ -8,10 +8,10 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import RawIOBase
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
 
 from cosim.campaign.double_fetch import DoubleFetch
 from cosim.campaign.fault import Fault
@@ -98,11 +98,11 @@ def run_campaign(
     for done in _read_journal(journal, campaign.spec, chunks):
         count += 1
         yield done
-    with journal.open("a", encoding="utf-8") as stream:
+    with _opened(journal) as stream:
         if stream.tell() == 0:
-            _append(stream, {"campaign": identity(campaign.spec)})
+            _append(stream, journal, {"campaign": identity(campaign.spec)})
         for results in _play(campaign, chunks[count:], jobs, stopped):
-            _append(stream, {"chunk": count, "results": [result.as_dict() for result in results]})
+            _append(stream, journal, {"chunk": count, "results": [result.as_dict() for result in results]})
             count += 1
             yield results
 
@@ -115,9 +115,21 @@ def identity(spec: CampaignSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _append(stream: IO[str], value: object) -> None:
-    stream.write(_line(value))
-    stream.flush()
+def _opened(path: Path) -> RawIOBase:
+    try:
+        # Without a buffer: what a full disk did not take must not come up again when the file is closed.
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _append(stream: RawIOBase, path: Path, value: object) -> None:
+    left = _line(value).encode()
+    try:
+        while left:
+            left = left[stream.write(left) or 0 :]
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def _line(value: object) -> str:
@@ -161,6 +173,13 @@ def _journalled(entry: dict[str, object], number: int, chunks: Sequence[Chunk]) 
     if [(r.case.kind, r.case.index) for r in results] != [(chunk.kind, i) for i in range(chunk.start, chunk.stop)]:
         raise ValueError(number)
     return results
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    reason = error.strerror or str(error)
+    return UsageError(
+        f"cannot write the journal {path}: {reason}", hint="check path and free space; what it holds stays good"
+    )
 
 
 def _not_ours(path: Path, reason: str) -> UsageError:

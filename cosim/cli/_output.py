@@ -111,6 +111,8 @@ def check_writable(path: Path) -> None:
     if target.is_dir():
         raise unusable(path, "write", IsADirectoryError(0, "it is a directory"))
     place = target if target.exists() else target.parent
+    if place is not target and place.exists() and not place.is_dir():
+        raise unusable(path, "write", NotADirectoryError(0, f"{place} is not a directory"))
     if not os.access(place, os.W_OK):
         reason = "permission denied" if place.exists() else "no such directory"
         raise unusable(path, "write", OSError(0, reason))
