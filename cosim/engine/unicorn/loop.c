@@ -5,6 +5,7 @@
  */
 #include <stdint.h>
 #include <stddef.h>
+#include <string.h>
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -74,6 +75,18 @@ static uint32_t halfword(struct lane *lane, uint32_t address) {
         lane->last_range = i;
     }
     return *(const uint16_t *)(uintptr_t)(r->host + ((address - r->base) & ~(uint64_t)1));
+}
+
+/* The 16 or 32 bits at `address`, the first halfword in the lower half. */
+static inline uint32_t code_at(struct lane *lane, uint32_t address, uint32_t size) {
+    const struct range *r = &lane->range[lane->last_range];
+    uint64_t offset = address - r->base;
+    if (size == 4 && offset + 4 <= r->size && offset < r->size) {
+        uint32_t word;
+        memcpy(&word, (const void *)(uintptr_t)(r->host + offset), sizeof(word));
+        return word;
+    }
+    return size == 4 ? halfword(lane, address) | halfword(lane, address + 2) << 16 : halfword(lane, address);
 }
 
 static uint32_t length(struct lane *lane, uint32_t address) {
@@ -158,18 +171,16 @@ static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *us
     }
     lane->busy = 1;
     lane->pc = (uint32_t)address;
-    if (size == 2) {
-        uint32_t opcode = halfword(lane, (uint32_t)address);
-        if ((opcode & 0xff00) == 0xbf00 && (opcode & 0xf)) {
-            lane->it_left = 4 - (uint32_t)__builtin_ctz(opcode & 0xf);
+    if (size == 2 || lane->traps_on) {
+        uint32_t code = code_at(lane, (uint32_t)address, size), candidates;
+        if (size == 2 && (code & 0xff00) == 0xbf00 && (code & 0xf)) {
+            lane->it_left = 4 - (uint32_t)__builtin_ctz(code & 0xf);
             lane->it_pc = (uint32_t)address + 2;
-            lane->it_state = opcode & 0xff;
+            lane->it_state = code & 0xff;
         }
-    }
-    if (lane->traps_on) {
-        uint32_t candidates = lane->filter[0][halfword(lane, (uint32_t)address) >> 8];
+        candidates = lane->filter[0][code >> 8 & 0xff];
         if (size == 4)
-            candidates |= lane->filter[1][halfword(lane, (uint32_t)address + 2) >> 4 & 0xff];
+            candidates |= lane->filter[1][code >> 20 & 0xff];
         if (candidates &= lane->traps_on)
             check_traps(context, uc, (uint32_t)address, size, candidates);
     }

@@ -171,7 +171,9 @@ class PythonLane:
 
     def set_traps(self, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
         """See `Loop.set_traps`."""
-        self._traps, self._filters, self._in_block, self.traps_on = traps, filters(traps), in_block, 0
+        self._traps, self._in_block, self.traps_on = traps, in_block, 0
+        for table, filled in zip(self._filters, filters(traps), strict=True):
+            table[:] = filled
 
     def _halfword(self, address: int) -> int:
         base, end, cells = self._host
@@ -246,6 +248,7 @@ class PythonLane:
 
     def _make_hook(self) -> Any:
         stop, handle = uclib.uc_emu_stop, self._uc
+        thumb, arm = self._filters
 
         def about_to_execute(_uc: int, address: int, size: int, _user: int) -> None:
             if self.it_left:
@@ -257,13 +260,18 @@ class PythonLane:
                 return
             self.busy = 1
             self.pc = address
-            if size == 2:
+            on = self.traps_on
+            if size == 2 or on:
                 base, end, cells = self._host
-                opcode = cells[(address - base) >> 1] if base <= address < end else self._halfword(address)
-                if opcode & 0xFF00 == 0xBF00 and opcode & 0xF:
-                    self.it_left, self.it_pc, self.it_state = it_length(opcode), address + 2, opcode & 0xFF
-            if self.traps_on:
-                self._check_traps(address, size)
+                if base <= address < end - 2:
+                    index = (address - base) >> 1
+                    first, second = cells[index], cells[index + 1]
+                else:
+                    first, second = self._halfword(address), self._halfword(address + 2)
+                if size == 2 and first & 0xFF00 == 0xBF00 and first & 0xF:
+                    self.it_left, self.it_pc, self.it_state = it_length(first), address + 2, first & 0xFF
+                if on and (thumb[first >> 8] & on or (size == 4 and arm[second >> 4 & 0xFF] & on)):
+                    self._check_traps(address, size)
 
         return about_to_execute
 
