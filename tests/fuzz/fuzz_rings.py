@@ -18,7 +18,7 @@ from cosim.access import Initiator
 from cosim.bus import Bus
 from cosim.errors import CosimError
 from cosim.events import EventLog
-from cosim.linux.carveout import Carveouts
+from cosim.linux.carveout import CMA_BASE, CMA_SIZE, Carveouts
 from cosim.linux.memory import KernelMemory
 from cosim.linux.remoteproc_core import Rproc, RprocOps, RprocState
 from cosim.linux.resources import VdevSpec, vring_size
@@ -39,14 +39,15 @@ class SharedRam:
 
     def __init__(self) -> None:
         self.data = bytearray(_SIZE)
+        self._cma = bytearray(CMA_SIZE)
 
     def read(self, _initiator: Initiator, address: int, size: int) -> bytes:
-        at = self._offset(address, size)
-        return bytes(self.data[at : at + size])
+        block, at = self._find(address, size)
+        return bytes(block[at : at + size])
 
     def write(self, _initiator: Initiator, address: int, data: bytes) -> None:
-        at = self._offset(address, len(data))
-        self.data[at : at + len(data)] = data
+        block, at = self._find(address, len(data))
+        block[at : at + len(data)] = data
 
     def poke(self, address: int, data: bytes) -> None:
         """The firmware writes; what leaves the memory wraps, so that no input is wasted."""
@@ -58,12 +59,12 @@ class SharedRam:
         at = address % _SIZE
         return int.from_bytes(self.data[at : at + size], "little")
 
-    def _offset(self, address: int, size: int) -> int:
-        if not _BASE <= address <= address + size <= _BASE + _SIZE:
-            raise BrokenInvariantError(
-                f"the kernel accessed {size} bytes at 0x{address:08x}, outside the shared memory"
-            )
-        return address - _BASE
+    def _find(self, address: int, size: int) -> tuple[bytearray, int]:
+        """Where an access of the kernel goes: the shared memory, or what its allocator gives a device."""
+        for base, block in ((_BASE, self.data), (CMA_BASE, self._cma)):
+            if base <= address <= address + size <= base + len(block):
+                return block, address - base
+        raise BrokenInvariantError(f"the kernel accessed {size} bytes at 0x{address:08x}, which is not shared")
 
 
 class _Board(RprocOps):
@@ -84,8 +85,20 @@ class _Board(RprocOps):
     def find_loaded_rsc_table(self, firmware: bytes, carveouts: Carveouts) -> int:  # noqa: ARG002 - the kernel's interface
         return _TABLE
 
+    def get_boot_addr(self, firmware: bytes) -> int:  # noqa: ARG002 - the kernel's interface
+        return 0
+
+    def get_loaded_rsc_table(self) -> tuple[int, int]:
+        return _TABLE, _BASE + _SIZE - _TABLE
+
     def start(self) -> None:
         """It runs when the input says so."""
+
+    def attach(self) -> None:
+        """It runs already."""
+
+    def detach(self) -> None:
+        """It runs on."""
 
     def stop(self, state: RprocState) -> None:
         """It runs no more."""
@@ -185,8 +198,19 @@ def _restart(game: Game, data: bytes) -> bytes:
     return data
 
 
+def _leave(game: Game, data: bytes) -> bytes:
+    """The kernel leaves the processor, finds it running, and takes the table from where it lies now."""
+    if game.rproc.state is RprocState.ATTACHED:
+        game.rproc.detach()
+    else:
+        game.rproc.shutdown()
+        game.rproc.found_running()
+    game.rproc.boot()
+    return data
+
+
 _STEPS: tuple[Callable[[Game, bytes], bytes], ...] = (
-    _poke, _give, _message, _announce, _ring, _send, _receive, _restart,
+    _poke, _give, _message, _announce, _ring, _send, _receive, _restart, _leave,
 )  # fmt: skip
 
 
@@ -200,6 +224,8 @@ def ring_seeds() -> Sequence[bytes]:
         announce + hello * 20 + ring + look * 20,
         send * 40,
         announce + bytes([7]) + announce + hello + ring,
+        announce + bytes([8]) + hello + ring,
+        bytes([0, 0, 0x80, 16]) + struct.pack("<4I", 1, 64, 0, 0) + bytes([8]) + announce,
         bytes([0, 0, 0, 16]) + bytes(range(16)) + bytes([1, 0, 255, 255]) + ring,
         bytes([3, 30, 1, 1, 4, 0, 3, 30, 1, 0, 3, 30, 1, 0, 4, 0]),
     ]
@@ -217,7 +243,7 @@ def _make() -> Play:
                 data = step(game, data)
             except CosimError as refusal:
                 require(bool(refusal.message), "a refusal that says nothing")
-                if game.rproc.state is not RprocState.RUNNING:
+                if game.rproc.state not in (RprocState.RUNNING, RprocState.ATTACHED):
                     return
             require(len(game.log) - before <= _MOST_EVENTS, f"{len(game.log) - before} log entries for one step")
             require(len(game.buses[-1].channels) <= MOST_CHANNELS, "too many channels are kept")
