@@ -192,3 +192,16 @@ def test_snapshot_of_a_sleeping_client_goes_on_as_the_run_did() -> None:
     assert soc.a7.state is CoreState.SLEEPING
     assert go_on() == first
     assert [e.exception for e in soc.log.of(ExceptionTaken)] == ["irq"]
+
+
+#: sev; bx lr
+SEV_A7 = bytes.fromhex("04f020e31eff2fe1")
+
+
+@pytest.mark.parametrize(("edges", "pending"), [(0, 0), (1 << 2, 1 << 2)], ids=["not selected", "selected"])
+def test_sev_of_the_a7_is_an_edge_on_exti_line_66(edges: int, pending: int) -> None:
+    soc = Soc()
+    place = soc.stage(SEV_A7)
+    result = soc.run_script([client.write32(EXTI_RTSR3, edges), client.call(place), client.read32(EXTI_RPR3)])
+
+    assert result[-1].result[0] == pending

@@ -36,6 +36,7 @@ from cosim.engine.unicorn.a7_traps import (
     opcode_of,
 )
 from cosim.engine.unicorn.loop import CORE_REGISTERS, Loop
+from cosim.engine.unicorn.sev import A7_SENDS, event_line
 from cosim.errors import EngineError
 from cosim.events import CoreStopped
 from cosim.peripherals.generic_timer import GenericTimer
@@ -67,6 +68,7 @@ class CortexA7(A7Exceptions):
         self._look = machine.timers.alarm(lambda _at_ps: self._sample_soon())
         self._event = False  # the event register of WFE
         self._in_wfe = False
+        self._send_event = event_line(machine, A7_SENDS)
         self._event_stream = machine.timers.alarm(self.wake)
         self._private = False
         self._gic = next((w.target for w in machine.bus.windows if isinstance(w.target, Gic)), None)
@@ -226,12 +228,14 @@ class CortexA7(A7Exceptions):
             self.skip_trapped(4)
         elif kind & TIMER_BITS:
             self._serve_timer(decode_timer(opcode, thumb=thumb), privileged=cpsr & MODE_MASK != MODE_USER)
+        elif kind & SEV_BITS:
+            self.catch_up()  # the M4 gets it at this time
+            self._event = True
+            self._send_event()
+            self.skip_trapped(A7_TRAPS[number].size)
         else:
             self.skip_trapped(A7_TRAPS[number].size)
-            if kind & WFE_BITS:
-                self._wait_for_event()
-            else:
-                self._event = True
+            self._wait_for_event()
 
     def _serve_timer(self, access: TimerAccess | None, *, privileged: bool) -> None:
         timer = self._timer
