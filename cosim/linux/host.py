@@ -16,8 +16,8 @@ from cosim.linux.optee import Optee
 from cosim.linux.remoteproc_core import CrashType, Rproc, RprocState
 from cosim.linux.remoteproc_tee import RemoteprocTee
 from cosim.linux.resources import VdevSpec
-from cosim.linux.rpmsg import VIRTIO_ID_RPMSG, RpmsgBus
-from cosim.linux.stm32_rproc import Board, Stm32Rproc, Stm32RprocTee
+from cosim.linux.rpmsg import MOST_FINDINGS, VIRTIO_ID_RPMSG, RpmsgBus
+from cosim.linux.stm32_rproc import SHUTDOWN_TIMEOUT_PS, Board, Stm32Rproc, Stm32RprocTee
 from cosim.linux.trace import TraceReader
 from cosim.linux.virtio import VirtioDevice
 from cosim.scripts import READY_ADDRESS
@@ -28,6 +28,10 @@ from cosim.soc import Soc
 SLICE_PS = 5 * 10**6
 PATIENCE = 200
 LONGEST_SLICE_PS = 10**9
+#: Looks of one wait after which slices grow although messages keep coming.
+EAGER_LOOKS = 4000
+#: Looks in a row that find a doorbell and no message, after which nothing is waited for any more.
+MOST_EMPTY_DOORBELLS = 2000
 #: How long rpmsg_send waits for a buffer in the kernel: 15 s.
 SEND_TIMEOUT_PS = 15 * 10**12
 #: The watchdog whose reset of the M4 the board routes to Linux (EXTI line 68).
@@ -39,7 +43,8 @@ class LinuxHost:
     """The kernel side of one SoC with `firmware` as its firmware file; with `tee` False the M4 is loaded without a TEE.
 
     Raises KernelError when the drivers do not probe. `send_timeout_ps` bounds how long a send waits for a buffer;
-    `slice_ps` is how long the SoC runs between two looks of the kernel.
+    `slice_ps` is how long the SoC runs between two looks of the kernel, `shutdown_timeout_ps` how long the firmware may
+    take to acknowledge the shutdown.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class LinuxHost:
         tee: bool = True,
         send_timeout_ps: int = SEND_TIMEOUT_PS,
         slice_ps: int = SLICE_PS,
+        shutdown_timeout_ps: int = SHUTDOWN_TIMEOUT_PS,
     ) -> None:
         self.soc = soc
         self.firmware = firmware
@@ -61,8 +67,9 @@ class LinuxHost:
         self._mailbox = Mailbox(memory) if "ipcc" in soc.blocks else None
         self._devices: list[VirtioDevice] = []
         self._expired: str | None = None
+        self._empty_doorbells, self._flooded = 0, False
         smc = soc.secure_world.smc
-        board = Board(memory, smc, self._mailbox, self.run, self._printk)
+        board = Board(memory, smc, self._mailbox, self.run, self._printk, shutdown_timeout_ps)
         self._tee: RemoteprocTee | None = None
         if tee:
             optee = Optee(memory, smc)
@@ -84,7 +91,7 @@ class LinuxHost:
         Raises KernelError; the state is as before then.
         """
         self.buses, self._devices = [], []
-        self._expired = None
+        self._expired, self._empty_doorbells, self._flooded = None, 0, False
         self.rproc.boot()
         self.traces = [
             TraceReader(spec, self._memory, self.rproc.carveouts, self.soc.log) for spec in self.rproc.resources.traces
@@ -139,27 +146,28 @@ class LinuxHost:
         """Let the SoC run, and the kernel serve what comes, until the condition holds; whether it held.
 
         The condition is looked at after every slice of virtual time; slices get longer while nothing happens. Ends
-        early when no core can go on. Reads the trace buffers at the end.
+        early when no core can go on, and when the firmware only breaks rules. Reads the trace buffers at the end.
         """
         held = self._run(until, self.now_ps + budget_ps)
         self.read_traces()
         return held
 
     def _run(self, until: Callable[[], bool], end_ps: int) -> bool:
-        idle, slice_ps = 0, self._slice_ps
+        idle, looks, slice_ps = 0, 0, self._slice_ps
         self.service()
         while not until():
             left = end_ps - self.now_ps
-            if left <= 0:
+            if left <= 0 or self._hopeless():
                 return False
             reason = self.soc.run(None, min(slice_ps, left))
-            if self.service():
+            looks += 1
+            if self.service() and looks < EAGER_LOOKS:
                 idle, slice_ps = 0, self._slice_ps
                 continue
             if reason is not StopReason.TIME:
                 return until()
             idle += 1
-            if idle > PATIENCE:
+            if idle > PATIENCE and not self._empty_doorbells:
                 slice_ps = min(2 * slice_ps, max(LONGEST_SLICE_PS, self._slice_ps))
         return True
 
@@ -167,12 +175,25 @@ class LinuxHost:
         """The kernel's interrupt handlers, mailbox and virtqueues; whether there was anything to do."""
         if self._mailbox is None:
             return any(tuple(bus.poll() for bus in self.buses))
-        rung = self._mailbox.take()
+        rung, found = self._mailbox.take(), False
         for channel in sorted(rung):
             if channel in _CHANNEL_OF_QUEUE:
                 for device in self._devices:
-                    device.interrupt(_CHANNEL_OF_QUEUE[channel])
-        return self._mailbox.pump() or bool(rung)
+                    found |= device.interrupt(_CHANNEL_OF_QUEUE[channel])
+        self._count_doorbells(empty=bool(rung) and not found)
+        return self._mailbox.pump() or found
+
+    def _hopeless(self) -> bool:
+        """Whether the firmware does nothing but break rules, so that waiting for it would only cost time."""
+        broken = any(len(bus.findings) >= MOST_FINDINGS for bus in self.buses)
+        return broken or self._flooded
+
+    def _count_doorbells(self, *, empty: bool) -> None:
+        self._empty_doorbells = self._empty_doorbells + 1 if empty else 0
+        if self._empty_doorbells >= MOST_EMPTY_DOORBELLS and not self._flooded:
+            self._flooded = True
+            for bus in self.buses:
+                bus.flooded()
 
     def read_traces(self) -> None:
         """Report what the firmware wrote into its trace buffers since the last look."""

@@ -32,6 +32,7 @@ _NS_DESTROY = 1
 #: Bounds of what a firmware can make the model keep; the kernel has neither.
 MOST_CHANNELS = 256
 MOST_WAITING = 4096
+MOST_FINDINGS = 1000
 
 #: Lets the SoC run until the condition holds; whether it held. The kernel waits 15 s at most.
 WaitForBuffer = Callable[[Callable[[], bool]], bool]
@@ -75,6 +76,7 @@ class RpmsgBus:
         self._inbox: deque[Message] = deque()
         self._next_address = FIRST_DYNAMIC
         self._named = False
+        self._overran = False
 
     @property
     def channels(self) -> tuple[RpmsgChannel, ...]:
@@ -102,10 +104,11 @@ class RpmsgBus:
         if kick:
             device.notify(receive)
 
-    def interrupt(self, number: int) -> None:
+    def interrupt(self, number: int) -> bool:
         """rpmsg_recv_done for queue 0; queue 1 only tells that buffers are free again."""
-        if number == 0:
-            self._receive_all()
+        if number:
+            return self._send is not None and self._send.has_used()
+        return self._receive_all()
 
     def remove(self) -> None:
         """rpmsg_remove: every channel goes; messages that arrived can still be read."""
@@ -154,6 +157,11 @@ class RpmsgBus:
         """Whether there is a message for the address `local`."""
         return any(message.destination == local for message in self._inbox)
 
+    def flooded(self) -> None:
+        """The host saw doorbells without end and without a message."""
+        queue = 0 if self._receive is None else self._receive.queue
+        self._find(RingRule.DOORBELLS, queue, "the host does not wait for this firmware any more")
+
     def poll(self) -> bool:
         """Look at the receive ring without having been rung; whether it had anything."""
         return self._receive_all()
@@ -199,6 +207,9 @@ class RpmsgBus:
             return
         if len(self._inbox) >= MOST_WAITING:
             self._inbox.popleft()
+            if not self._overran:
+                self._overran = True
+                self._find(RingRule.UNREAD, self._receive.queue, f"the oldest of {MOST_WAITING} is dropped for each")
         self._inbox.append(Message(source, destination, data))
 
     def _announcement(self, data: bytes) -> None:
@@ -231,7 +242,7 @@ class RpmsgBus:
     def _find(self, rule: RingRule, queue: int, detail: str) -> None:
         finding = RingFinding(queue, rule.name, detail)
         self._log.emit(finding)
-        if len(self.findings) < MOST_WAITING:
+        if len(self.findings) < MOST_FINDINGS:
             self.findings.append(finding)
 
     # -- sending -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from cosim.errors import UsageError
 from cosim.linux.events import RingFinding
 from cosim.linux.host import LinuxHost
 from cosim.linux.rpmsg import MOST_PAYLOAD, RpmsgBus, RpmsgChannel
+from cosim.linux.stm32_rproc import SHUTDOWN_TIMEOUT_PS
 from cosim.soc import Soc
 
 MILLISECOND_PS = 10**9
@@ -73,7 +74,8 @@ class RpmsgSession:
 
     def __init__(self, soc: Soc, image: bytes, *, wait_ps: int = DEFAULT_WAIT_PS) -> None:
         self.soc = soc
-        self.host = LinuxHost(soc, image, send_timeout_ps=wait_ps, slice_ps=SLICE_PS)
+        shutdown = min(wait_ps, SHUTDOWN_TIMEOUT_PS)
+        self.host = LinuxHost(soc, image, send_timeout_ps=wait_ps, slice_ps=SLICE_PS, shutdown_timeout_ps=shutdown)
         self._wait_ps = wait_ps
 
     def boot(self) -> None:

@@ -53,6 +53,7 @@ class Board:
     mailbox: Mailbox | None
     wait: Wait
     printk: Printk
+    shutdown_timeout_ps: int = SHUTDOWN_TIMEOUT_PS
 
 
 class Stm32Rproc(RprocOps):
@@ -64,6 +65,7 @@ class Stm32Rproc(RprocOps):
         self._mailbox = board.mailbox
         self._wait = board.wait
         self._printk = board.printk
+        self._shutdown_timeout_ps = board.shutdown_timeout_ps
 
     def probe(self) -> RprocState:
         """stm32_rproc_probe: a processor that a boot loader started is found DETACHED."""
@@ -147,7 +149,7 @@ class Stm32Rproc(RprocOps):
     def _request_shutdown(self, state: RprocState) -> None:
         if state not in (RprocState.OFFLINE, RprocState.CRASHED):
             text = "warning: remote FW shutdown without ack"
-            self._ask(Channel.SHUTDOWN, SHUTDOWN_TIMEOUT_PS, "stm32_rproc_stop", text)
+            self._ask(Channel.SHUTDOWN, self._shutdown_timeout_ps, "stm32_rproc_stop", text)
 
     def _ask(self, channel: Channel, timeout_ps: int, function: str, without: str) -> None:
         """mbox_send_message on a blocking channel; the warning `without` when the firmware does not take it."""

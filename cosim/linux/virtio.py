@@ -28,8 +28,8 @@ class VirtioDriver(Protocol):
         """Take the device into use, up to `device.ready`. Raises `KernelError`."""
         ...
 
-    def interrupt(self, number: int) -> None:
-        """The device has notified the virtqueue of that number."""
+    def interrupt(self, number: int) -> bool:
+        """The device has notified the virtqueue of that number; whether there was anything in it."""
         ...
 
     def remove(self) -> None:
@@ -101,11 +101,13 @@ class VirtioDevice:
 
     # -- for the interrupt ---------------------------------------------------------------------------------------
 
-    def interrupt(self, notify_id: int) -> None:
-        """rproc_vq_interrupt: the processor rang for a virtqueue; ids of other devices are not for this one."""
+    def interrupt(self, notify_id: int) -> bool:
+        """rproc_vq_interrupt: the processor rang for a virtqueue; whether it is of this device and had anything."""
+        found = False
         for number, ring in enumerate(self.spec.vrings):
             if self._bound and self._driver is not None and ring.notify_id == notify_id:
-                self._driver.interrupt(number)
+                found |= self._driver.interrupt(number)
+        return found
 
     def _set_status(self, status: int) -> None:
         self.rproc.table_write(self.spec.offset + VDEV_STATUS, status, 1)

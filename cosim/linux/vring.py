@@ -35,6 +35,8 @@ class RingRule(enum.Enum):
     MESSAGE_LENGTH = "a message claims more than its buffer holds"
     NAME_SERVICE = "an announcement is malformed"
     CHANNELS = "more channels were announced than are kept"
+    UNREAD = "more messages arrived than are kept unread"
+    DOORBELLS = "the mailbox rings without end, and there is no message"
 
 
 class RingError(CosimError):

@@ -20,7 +20,7 @@
 enum hostile_mode {
     USED_INDEX,       /* the used index runs a thousand ahead */
     ID_RANGE,         /* a descriptor that does not exist is given back */
-    NOT_A_HEAD,       /* the same buffer is given back twice */
+    NOT_A_HEAD,       /* a buffer of the host is given back twice */
     USED_LENGTH,      /* more bytes were written than the buffer has */
     CHAIN_LOOP,       /* a descriptor's next is itself */
     CHAIN_RANGE,      /* a descriptor's next lies behind the table */
@@ -51,10 +51,11 @@ static uint32_t num;
 
 int main(void);
 
-static void find_rings(void)
+/* Take ring 0 (to the host) or 1 (from it). */
+static void find_ring(uint32_t number)
 {
     const volatile struct fw_rsc_vdev_vring *ring =
-        &((const volatile struct firmware_table *)&resource_table)->vdev.vring[0];
+        &((const volatile struct firmware_table *)&resource_table)->vdev.vring[number];
     uint32_t base = ring->da;
 
     num = ring->num;
@@ -125,9 +126,12 @@ static void break_rules(void)
         give(0xffffu, 16);
         break;
     case NOT_A_HEAD:
-        /* Both at once, so that the host has not made the buffer available again in between. */
-        give(head, 16);
-        give(head, 16);
+        find_ring(1);
+        while (avail[1] == 0)
+            ; /* the host has given nothing yet */
+        head = next_head();
+        give(head, 0);
+        give(head, 0);
         break;
     case USED_LENGTH:
         give(head, 0x10000u);
@@ -182,7 +186,7 @@ int main(void)
     if (rpmsg_init()) {
         rpmsg_announce("hostile", ADDRESS);
         report_state(COPRO_STATE_RUN);
-        find_rings();
+        find_ring(0);
         break_rules();
     }
     for (;;)
