@@ -657,6 +657,34 @@ at_\name:
     bx lr
     .arm
 
+/* The cycle counter of the performance monitors counts instructions: 204 from the first read to the second. */
+    probe cycles
+    ldr r2, =probe_ticks
+    mrc p15, 0, r0, c9, c12, 0          /* PMCR */
+    str r0, [r2]
+    mov r0, #1 << 31
+    mcr p15, 0, r0, c9, c12, 1          /* PMCNTENSET */
+    mov r0, #5
+    mcr p15, 0, r0, c9, c12, 0          /* PMCR.E, C */
+    mrc p15, 0, r1, c9, c13, 0
+    mov r3, #100
+9:  subs r3, r3, #1
+    bne 9b
+    nop
+    nop
+    mrc p15, 0, r0, c9, c13, 0
+    sub r6, r0, r1
+    mov r0, #0
+    mcr p15, 0, r0, c9, c12, 0          /* stopped */
+    mrc p15, 0, r0, c9, c13, 0
+    str r0, [r2, #4]
+    nop
+    mrc p15, 0, r0, c9, c13, 0
+    str r0, [r2, #8]
+    cps #MODE_USR
+    mrc p15, 0, r0, c9, c13, 0          /* undefined: no PMUSERENR.EN */
+    svc #0
+
 /* PL0 has nothing of the timer until CNTKCTL says so; what is refused is undefined. */
     probe timer_user
     cps #MODE_USR

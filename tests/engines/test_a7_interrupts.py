@@ -176,6 +176,17 @@ def test_timer_registers_that_software_does_not_have_are_undefined(name: str, un
     assert (probe.finished, probe.undefined) == (True, undefined)
 
 
+@pytest.mark.parametrize(("loop", "quantum"), RUNS)
+def test_cycle_counter_counts_instructions_while_it_is_on(loop: str, quantum: int) -> None:
+    probe = run_probe("cycles", loop, quantum)
+    control, stopped, later = probe.ticks[:3]
+
+    assert control == 0x41072000
+    assert probe.value == 204
+    assert stopped == later > 204
+    assert probe.undefined == 1
+
+
 def test_generic_timer_does_not_follow_the_clock_of_the_host() -> None:
     runs = [run_probe("timer") for _ in range(2)]
 

@@ -1,13 +1,14 @@
-"""Which instructions of the A7 the engine serves itself, and what they mean: generic timer, WFE and SEV, unmasking.
+"""Which instructions of the A7 the engine serves itself, and what they mean: timer, counters, WFE, SEV, unmasking.
 
 Encodings are those of the ARMv7-A manual (DDI 0406C): A8.8 for MRC, MCR, MRRC, MCRR, WFE and SEV, B9.3 for what changes
-CPSR. The timer is trapped because Unicorn's own follows the host's clock. What may clear CPSR.I or CPSR.F is trapped
-behind it, and only while an interrupt waits for that.
+CPSR. Generic timer and performance monitors are trapped because Unicorn's own follow the host's clock. What may clear
+CPSR.I or CPSR.F is trapped behind it, and only while an interrupt waits for that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from cosim.engine.unicorn.traps import Trap
 from cosim.peripherals.generic_timer import TimerRegister
@@ -19,6 +20,10 @@ _TIMER = (
     Trap(4, 0xFF0F0F10, 0xEE0E0F10),
     Trap(4, 0x0FE00F0F, 0x0C400F0E, arm=True),  # MRRC, MCRR p15, …, c14
     Trap(4, 0xFFE00F0F, 0xEC400F0E),
+)
+_MONITORS = (
+    Trap(4, 0x0FEF0F10, 0x0E090F10, arm=True),  # MRC, MCR p15, 0, …, c9
+    Trap(4, 0xFFEF0F10, 0xEE090F10),
 )
 _WFE = (
     Trap(4, 0x0FFFFFFF, 0x0320F002, arm=True),
@@ -47,11 +52,13 @@ _UNMASKING = (
 )
 
 #: The table of a lane, and the bits of `Lane.traps_on` for each kind.
-A7_TRAPS: tuple[Trap, ...] = (*_TIMER, *_WFE, *_SEV, *_UNMASKING)
-_ENDS = [len(_TIMER), len(_TIMER) + len(_WFE), len(_TIMER) + len(_WFE) + len(_SEV), len(A7_TRAPS)]
-TIMER_BITS, WFE_BITS, SEV_BITS, UNMASKING_BITS = (
-    (1 << end) - (1 << start) for start, end in zip([0, *_ENDS], _ENDS, strict=False)
+_KINDS = (_TIMER, _MONITORS, _WFE, _SEV, _UNMASKING)
+A7_TRAPS: tuple[Trap, ...] = tuple(trap for kind in _KINDS for trap in kind)
+_ENDS = tuple(accumulate(len(kind) for kind in _KINDS))
+TIMER_BITS, MONITOR_BITS, WFE_BITS, SEV_BITS, UNMASKING_BITS = (
+    (1 << end) - (1 << end - len(kind)) for kind, end in zip(_KINDS, _ENDS, strict=True)
 )
+ALWAYS_BITS = TIMER_BITS | MONITOR_BITS | WFE_BITS | SEV_BITS
 
 _SINGLE = {
     (0, 0, 0): TimerRegister.CNTFRQ,
@@ -98,6 +105,23 @@ def decode_timer(opcode: int, *, thumb: bool) -> TimerAccess | None:
     if register is None or rt2 in forbidden or (rt2 == rt and not write):
         return None
     return TimerAccess(register, write, (rt, rt2))
+
+
+@dataclass(frozen=True)
+class MonitorAccess:
+    """One MRC or MCR of a register with c9: its CRm and opc2, and the number of Rt."""
+
+    register: tuple[int, int]
+    write: bool
+    rt: int
+
+
+def decode_monitor(opcode: int, *, thumb: bool) -> MonitorAccess | None:
+    """What a trapped access to c9 does; None when it is undefined."""
+    rt = opcode >> 12 & 15
+    if opcode >> 28 == 0xF or rt in ((13, 15) if thumb else (15,)):
+        return None
+    return MonitorAccess((opcode & 15, opcode >> 5 & 7), not opcode >> 20 & 1, rt)
 
 
 def condition_passed(condition: int, cpsr: int) -> bool:

@@ -24,14 +24,18 @@ from cosim.engine.unicorn.a7_exceptions import (
     MODE_USER,
     A7Exceptions,
 )
+from cosim.engine.unicorn.a7_pmu import PerformanceMonitors
 from cosim.engine.unicorn.a7_traps import (
     A7_TRAPS,
+    ALWAYS_BITS,
+    MONITOR_BITS,
     SEV_BITS,
     TIMER_BITS,
     UNMASKING_BITS,
-    WFE_BITS,
+    MonitorAccess,
     TimerAccess,
     condition_passed,
+    decode_monitor,
     decode_timer,
     opcode_of,
 )
@@ -75,6 +79,7 @@ class CortexA7(A7Exceptions):
         if self._gic is not None:
             self._gic.connect(self._on_gic_change)
         self._timer = self._make_timer(machine)
+        self._monitors = PerformanceMonitors(lambda: self.lane.retired)
         self._set_traps()
 
     def _make_timer(self, machine: Machine) -> GenericTimer | None:
@@ -166,7 +171,7 @@ class CortexA7(A7Exceptions):
     def _set_traps(self) -> None:
         """Stop behind what may unmask while something waits for that, which is rarely."""
         waits = self._signal is not Signal.NONE
-        self.lane.traps_on = TIMER_BITS | WFE_BITS | SEV_BITS | (UNMASKING_BITS if waits else 0)
+        self.lane.traps_on = ALWAYS_BITS | (UNMASKING_BITS if waits else 0)
 
     # -- sleep -----------------------------------------------------------------------------------------------------
 
@@ -222,12 +227,14 @@ class CortexA7(A7Exceptions):
             self._take_signal()
             return
         cpsr = self.uc.reg_read(UC_ARM_REG_CPSR)
-        thumb = bool(cpsr & CPSR_T)
+        thumb, privileged = bool(cpsr & CPSR_T), cpsr & MODE_MASK != MODE_USER
         opcode = opcode_of(bytes(self.uc.mem_read(self.pc, 4)), thumb=thumb)
         if not thumb and not condition_passed(opcode >> 28, cpsr):
             self.skip_trapped(4)
         elif kind & TIMER_BITS:
-            self._serve_timer(decode_timer(opcode, thumb=thumb), privileged=cpsr & MODE_MASK != MODE_USER)
+            self._serve_timer(decode_timer(opcode, thumb=thumb), privileged=privileged)
+        elif kind & MONITOR_BITS:
+            self._serve_monitors(decode_monitor(opcode, thumb=thumb), privileged=privileged)
         elif kind & SEV_BITS:
             self.catch_up()  # the M4 gets it at this time
             self._event = True
@@ -258,17 +265,30 @@ class CortexA7(A7Exceptions):
                 self.uc.reg_write(number, value >> 32 * n & 0xFFFFFFFF)
         self.skip_trapped(4)
 
+    def _serve_monitors(self, access: MonitorAccess | None, *, privileged: bool) -> None:
+        monitors = self._monitors
+        if access is None or not monitors.permits(access.register, write=access.write, privileged=privileged):
+            self.take_undefined()
+            return
+        if access.write:
+            monitors.write(access.register, self.uc.reg_read(CORE_REGISTERS[access.rt]))
+        else:
+            self.uc.reg_write(CORE_REGISTERS[access.rt], monitors.read(access.register))
+        self.skip_trapped(4)
+
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def save(self) -> object:
         """See `Core.save`."""
         timer = self._timer.save() if self._timer else ()
-        return super().save(), (self._signal, self._samples_now, self._event, self._in_wfe), timer
+        own = (self._signal, self._samples_now, self._event, self._in_wfe)
+        return super().save(), own, timer, self._monitors.save()
 
     def load(self, state: Any) -> None:
         """See `Core.load`."""
-        core, (self._signal, self._samples_now, self._event, self._in_wfe), timer = state
+        core, (self._signal, self._samples_now, self._event, self._in_wfe), timer, monitors = state
         super().load(core)
         if self._timer:
             self._timer.load(timer)
+        self._monitors.load(monitors)
         self._set_traps()
