@@ -77,6 +77,27 @@ class CodeCosts:
             self._fill(offset, self.instruction(address))
         return offset
 
+    def prepare(self, address: int, most: int = 64) -> int:
+        """Decode the run of at most `most` instructions from `address` on, and what neighbours add; returns its length.
+
+        The run ends before an instruction that was decoded already and behind one that always leads elsewhere or is
+        unknown, so that a loop calls back once a run and not once an instruction.
+        """
+        before: InstructionCost | None = None
+        for length in range(most):
+            if address not in self or self.records[self.offset(address)]:
+                return length
+            found = self.instruction(address)
+            offset = self.offset(address)
+            self._fill(offset, found)
+            if before is not None:
+                place = AFTER_WIDE if before.size == 4 else AFTER_NARROW
+                self.records[offset + place] = self.decoder.pair_cycles(before, found) & 0xFF
+            if found.leaves or not found.known:
+                return length + 1
+            before, address = found, address + found.size
+        return most
+
     def pair(self, before: int, address: int) -> int:
         """What the instruction at `address` takes more directly behind the one at `before`; both were ensured."""
         offset = self.offset(address)

@@ -12,7 +12,7 @@ from timing_code import BASE, SIZE, Code, m4
 
 from cosim.errors import PlatformError, UsageError
 from cosim.timing import CodeCosts, CostTable, Decoder, Flag, MemoryTiming
-from cosim.timing.code import CYCLES, FLAGS, OPERANDS, RECORD, REFILL, TARGET
+from cosim.timing.code import AFTER_NARROW, AFTER_WIDE, CYCLES, FLAGS, OPERANDS, RECORD, REFILL, TARGET
 
 LDR = bytes.fromhex("0868")  # ldr r0, [r1]
 LDR_NEXT = bytes.fromhex("1a68")  # ldr r2, [r3]
@@ -37,6 +37,31 @@ def test_a_record_tells_a_loop_all_it_needs() -> None:
     )
     assert code.costs.records[branch + FLAGS] == Flag.WIDE | Flag.LEAVES
     assert code.costs.records[branch + REFILL] == 3
+
+
+def test_a_run_is_decoded_at_once_with_its_pairs() -> None:
+    code = Code(LDR + LDR_NEXT + ADDS + SDIV + LDR + TBB + LDR)
+
+    assert code.costs.prepare(BASE) == 6
+    records = code.costs.records
+    offsets = [code.costs.offset(BASE + place) for place in (0, 2, 4, 6, 10, 12, 16)]
+    assert [records[offset + CYCLES] for offset in offsets] == [2, 2, 1, 12, 2, 3, 0]
+    assert records[offsets[1] + AFTER_NARROW] == 0xFF
+    assert records[offsets[4] + AFTER_WIDE] == 0
+
+
+def test_a_run_ends_where_code_is_decoded_already_at_its_limit_and_at_the_ranges_end() -> None:
+    code = Code(LDR * 8)
+    code.costs.ensure(BASE + 8)
+
+    assert code.costs.prepare(BASE, 2) == 2
+    assert code.costs.prepare(BASE + 4) == 2
+    assert code.costs.prepare(BASE + SIZE - 4) == 2
+    assert code.costs.prepare(BASE + SIZE) == 0
+
+
+def test_a_run_ends_behind_what_is_no_instruction() -> None:
+    assert Code(LDR + UNDEFINED + LDR).costs.prepare(BASE) == 2
 
 
 def test_the_records_stay_where_they_are() -> None:
@@ -154,6 +179,7 @@ def test_any_walk_over_any_bytes_counts_and_never_backwards(code: bytes, walk: l
 def test_costs_do_not_depend_on_what_ran_first(code: bytes, order: list[int]) -> None:
     first, second = Code(code), Code(code)
     for halfword in order:
+        second.costs.prepare(BASE + 2 * halfword, halfword)
         second.costs.ensure(BASE + 2 * halfword)
         second.costs.ensure(BASE + 2 * halfword + 2)
         second.costs.pair(BASE + 2 * halfword, BASE + 2 * halfword + 2)
