@@ -100,14 +100,14 @@ def run_probe(name: str, loop: str = "auto", quantum: int = 1000, budget_ps: int
 
 
 @functools.cache
-def sending_image() -> bytes:
-    """The demo with a main that sends a message over channel 1 of the IPCC every 14.5 microseconds."""
+def sending_image(program: bytes = SENDS_FOR_EVER) -> bytes:
+    """The demo with another main: it sends a message over channel 1 of the IPCC every 14.5 microseconds."""
     elf = firmware_file("demo_m4.elf").read_bytes()
     main = symbols_of(elf)["main"]
     segments = ELFFile(io.BytesIO(elf)).iter_segments("PT_LOAD")
     text = next(s for s in segments if s["p_vaddr"] <= main < s["p_vaddr"] + s["p_filesz"])
     at = text["p_offset"] + main - text["p_vaddr"]
-    return default_signer().sign(elf[:at] + SENDS_FOR_EVER + elf[at + len(SENDS_FOR_EVER) :])
+    return default_signer().sign(elf[:at] + program + elf[at + len(program) :])
 
 
 def run_beside_sender(name: str, loop: str, quantum: int) -> Probe:

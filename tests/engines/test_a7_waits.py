@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from a7_probes import irqs, jsonl, sending_image
+from a7_probes import SENDS_FOR_EVER, irqs, jsonl, sending_image
 
 from cosim import client
 from cosim.access import Initiator
@@ -24,12 +24,14 @@ NATIVE = pytest.mark.skipif(library_path() is None, reason="not built")
 LOOPS = ["python", pytest.param("native", marks=NATIVE)]
 QUANTA = [1, 7, 100, 1000, 10_000]
 
-TIMER, IPCC_RX, M4_WATCHDOG, NOTHING, SPURIOUS = 30, 32 + 100, 32 + 143, 1023, 1023
+TIMER, IPCC_RX, M4_WATCHDOG, M4_SEV, NOTHING, SPURIOUS = 30, 32 + 100, 32 + 143, 32 + 144, 1023, 1023
 TICKS_OF_A_MICROSECOND = 24
 IPCC_C1CR, IPCC_C1MR, IPCC_C2SCR = 0x4C001000, 0x4C001004, 0x4C001018
 EXTI_RTSR3, EXTI_RPR3, EXTI_C1IMR3 = 0x5000D040, 0x5000D04C, 0x5000D0A0
 WWDG_CR = 0x4000A000
-LINE_68 = 1 << 4
+LINE_65, LINE_68 = 1 << 1, 1 << 4
+#: str r2, [r0] of the sending program, and what takes its place
+STR, SEV = bytes.fromhex("0260"), bytes.fromhex("40bf")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Case:
     timeout_us: int
     result: int
     status: StepStatus = StepStatus.DONE
+    firmware: bytes = SENDS_FOR_EVER
 
 
 CASES = {
@@ -60,13 +63,20 @@ CASES = {
         TIMER,
         StepStatus.TIMED_OUT,
     ),
+    "sev": Case(
+        (client.write32(EXTI_RTSR3, LINE_65), client.write32(EXTI_C1IMR3, LINE_65)),
+        M4_SEV,
+        1000,
+        M4_SEV,
+        firmware=SENDS_FOR_EVER.replace(STR, SEV),
+    ),
 }
 
 
 def wait(case: Case, loop: str = "auto", quantum: int = 1000) -> tuple[Soc, StepResult]:
     """Start the M4, prepare, and wait."""
     soc = Soc(SocConfig(loop=loop, quantum=quantum))
-    image = sending_image()
+    image = sending_image(case.firmware)
     begin = [*loading(soc.stage(image), len(image)), start()]
     steps = [*begin, *case.prepare, client.wait_interrupt(case.identifier, case.timeout_us), client.spin(10)]
     results = soc.run_script(steps)

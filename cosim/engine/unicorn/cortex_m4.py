@@ -54,6 +54,7 @@ from cosim.engine.unicorn.scs import (
     UNDEFINSTR,
     SystemControl,
 )
+from cosim.engine.unicorn.sev import M4_SENDS, event_line
 from cosim.engine.unicorn.systick import SysTick
 from cosim.events import CoreStopped
 from cosim.memory import MemoryBank
@@ -92,6 +93,7 @@ class CortexM4(M4Exceptions):
         self._mpu_dirty = False
         self._executed: set[int] = set()  # pages with mixed rights that had to be made executable
         self._waits_for_event = False
+        self._send_event = event_line(machine, M4_SENDS)
         self._sleeps = 0
         machine.interrupts.nvic.connect(self.line_changed)
 
@@ -223,6 +225,7 @@ class CortexM4(M4Exceptions):
             self.take(USAGE_FAULT, DIVBYZERO)
         elif trap in (M4Trap.SEV, M4Trap.SEV_WIDE):
             self.event = True
+            self._send_event()
         elif trap in (M4Trap.WFE, M4Trap.WFE_WIDE):
             self.skip_trapped(2 if trap is M4Trap.WFE else 4)
             self._sleep(for_event=True)
