@@ -35,12 +35,12 @@ def spec(*kinds: Kind, profile: Profile = Profile.HARDENED, limit: int | None = 
 
 @pytest.fixture(scope="module")
 def hardened() -> Campaign:
-    return Campaign(spec(*Kind))
+    return Campaign(spec(*SOFTWARE_KINDS))
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Campaign:
-    return Campaign(spec(*Kind, profile=Profile.UPSTREAM))
+    return Campaign(spec(*SOFTWARE_KINDS, profile=Profile.UPSTREAM))
 
 
 def play(campaign: Campaign, kind: Kind, indices: range) -> list[CaseResult]:
@@ -96,23 +96,6 @@ def test_upstream_is_bypassed_by_a_length_that_changes_between_two_reads(upstrea
     results = play(upstream, Kind.DOUBLE_FETCH, spread(upstream, Kind.DOUBLE_FETCH, 150))
 
     assert Verdict.BYPASS in {result.verdict for result in results}
-
-
-def test_a_single_skipped_statement_is_named_with_what_it_let_in(upstream: Campaign) -> None:
-    results = play(upstream, Kind.FAULT, range(upstream.exhaustive()[Kind.FAULT]))
-    changed = [r for r in results if r.what.startswith("first byte of segment 0 changed, old hash table")]
-    fatal = [r for r in changed if r.bypass and "ta/remoteproc_pta.py" in r.what and "raise RefusedError" in r.what]
-
-    assert ["the signed image has 0x" in r.evidence for r in fatal] == [True]
-    assert len(changed) > len(fatal) + 10
-
-
-def test_two_verifications_hold_when_either_is_skipped(hardened: Campaign) -> None:
-    results = play(hardened, Kind.FAULT, range(hardened.exhaustive()[Kind.FAULT]))
-    skipped = {r.what: r for r in results if "verify" in r.what or "confirm" in r.what}
-
-    assert len(skipped) >= 2
-    assert [what for what, result in skipped.items() if result.bypass] == []
 
 
 def test_an_aborted_ta_of_upstream_leaves_the_image_behind_and_the_hardened_one_does_not(
