@@ -45,6 +45,8 @@ _CFSR = {
     25: "a division by zero (DIVBYZERO)",
 }
 _BFARVALID, _MMARVALID = 1 << 15, 1 << 7
+#: Errors that a board shows only later: no TA looks at them.
+_NOT_REFUSED = ("table-run-address", "no-vectors", "stack-pointer", "reset-vector", "reset-thumb")
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def explain(report: BootReport, image: bytes, name: str) -> Explanation:
     inspection = inspect(image, name, key)
     case = _Case(report, inspection)
     refused = report.verdict.outcome is Outcome.REFUSED
-    findings = tuple(f for f in inspection.findings if f.severity is not Severity.NOTE)
-    return Explanation(tuple(case.refused() if refused else case.after_start()), findings, case.unmodelled())
+    causes = tuple(case.refused() if refused else case.after_start())
+    return Explanation(causes, inspection.findings, case.unmodelled())
 
 
 class _Case:
@@ -125,11 +127,20 @@ class _Case:
         if refusal is not None and refusal.result == TeeResult.SIGNATURE_INVALID:
             yield self._signature()
             return
-        errors = [f for f in self._inspection.findings if f.severity is Severity.ERROR]
-        yield from (Cause(f.code, f.message, f.hint) for f in errors[:3])
-        if not errors:
+        found = self._refused_for()
+        yield from (Cause(f.code, f.message, f.hint) for f in found[:3])
+        if not found:
             hint = "docs/weaknesses.md and the reason of the TA above say which rule it broke."
             yield Cause("refused", "the file looks right by itself; the TA refused it for the reason above", hint)
+
+    def _refused_for(self) -> list[Finding]:
+        """Findings about the segment that was refused; without one, all errors that a TA could refuse for."""
+        segment = self._report.verdict.segment
+        if segment is not None:
+            place = segment.image, segment.segment
+            return [f for f in self._inspection.findings if (f.image, f.segment) == place]
+        errors = (f for f in self._inspection.findings if f.severity is Severity.ERROR)
+        return [f for f in errors if f.code not in _NOT_REFUSED]
 
     def _signature(self) -> Cause:
         found = next((f for f in self._inspection.findings if f.code.startswith("signature-")), None)

@@ -105,3 +105,6 @@ def show_finding(finding: Finding, indent: str = "  ") -> None:
     text = f"{finding.severity.value}: {finding.message}{offset} [{finding.code}]"
     out(indent + text, FINDING_STYLES[finding.severity.value])
     out(f"{indent}  {finding.hint}")
+    if finding.change is not None:
+        section = "" if finding.section is None else f" ({finding.section})"
+        out(f"{indent}  linker script{section}: {finding.change}")

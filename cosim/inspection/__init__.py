@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from cosim.inspection import elf as elf_checks
 from cosim.inspection import signed as signed_checks
 from cosim.inspection.elf import Load
+from cosim.inspection.linker import with_advice
 from cosim.inspection.model import (
     Finding,
     HashCheck,
@@ -113,7 +114,7 @@ def _inspect_images(
         views.append(view)
         findings += more
     findings += _together(views, segments, scan)
-    return views, findings
+    return views, with_advice(findings, views)
 
 
 def _image(

@@ -10,7 +10,7 @@ from cosim.memory_map import Window, cell, elsewhere, loadable, window_at
 from ta.image_elf import PT_LOAD, Elf, ElfScan, Segment
 from ta.image_problem import Severity
 from ta.memory_map import ISOLATED_BANKS
-from ta.resource_table import Trace, locate, scan_resource_table
+from ta.resource_table import SECTION_NAME, Trace, locate, scan_resource_table
 
 _ET_EXEC = 2
 _ISOLATED = frozenset(bank.name for bank in ISOLATED_BANKS)
@@ -183,7 +183,12 @@ def _load_address(elf: Elf, offset: int, size: int) -> int | None:
 def check_tables(images: Sequence[ImageView]) -> Iterator[Finding]:
     """Whether the TA will report an address at which the table really lies and Linux can read it."""
     found = [(image, image.table) for image in images if image.table is not None]
-    if not found and any(image.elf is not None and image.elf.sections for image in images):
+    empty = [image for image in images if image.elf is not None and image.elf.section(SECTION_NAME) is not None]
+    if not found and empty:
+        hint = "Linux finds no rpmsg and no trace. Fine if there are none; else the table was not linked in: KEEP it."
+        text = f"image {empty[0].index}: the section {SECTION_NAME} is empty, which means no resource table"
+        yield Finding(Severity.WARNING, "table-empty", text, hint, image=empty[0].index)
+    elif not found and any(image.elf is not None and image.elf.sections for image in images):
         hint = "Fine for firmware without rpmsg and trace buffer; else add a .resource_table section."
         yield Finding(Severity.NOTE, "no-table", "no resource table", hint)
     for image, view in found:

@@ -36,7 +36,8 @@ class HashCheck(enum.Enum):
 class Finding:
     """Something to tell the firmware's developer, with what to do about it.
 
-    `offset` counts from the start of the file, `address` is a device address; None where that says nothing.
+    `offset` counts from the start of the file, `address` is a device address, `section` the ELF section it is about,
+    `change` a line for the linker script; None where that says nothing.
     """
 
     severity: Severity
@@ -47,6 +48,8 @@ class Finding:
     address: int | None = None
     image: int | None = None
     segment: int | None = None
+    section: str | None = None
+    change: str | None = None
 
     @classmethod
     def of(cls, problem: Problem, *, base: int = 0, image: int | None = None) -> Finding:

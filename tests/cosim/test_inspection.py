@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosim.inspection import Finding, HashCheck, Inspection, Kind, Severity, SignatureCheck, inspect
+from cosim.resources import firmware_file
 from ta.image import MAGIC, TlvType, parse_image
 from ta.image_format import build_tlv
 from ta.keys import load_private_key, load_public_key
@@ -448,3 +449,51 @@ def test_garbage_is_inspected_without_an_exception(data: bytes, patches: list[tu
         data = patch(data, min(at, len(data)), new)
 
     json.dumps(inspect(data, "fw", TRUSTED).as_dict())
+
+
+# -- what to change in the linker script -------------------------------------------------------------------------------
+
+
+def test_an_image_in_the_layout_of_stm32cubemp1_is_told_what_linux_will_not_see_and_which_lines_to_change() -> None:
+    inspection = inspect(firmware_file("demo_m4_cube.elf").read_bytes(), "fw.elf")
+
+    assert codes(inspection) == ["unsigned", "table-run-address", "isolated-bank", "isolated-bank"]
+    run = the(inspection, "table-run-address")
+    assert (run.severity, run.section, run.address) == (Severity.ERROR, ".resource_table", 0x10020008)
+    assert run.change is not None
+    assert "> m_rsc_table" in run.change
+    assert "ORIGIN = 0x10048000" in run.change
+    table, trace = [f for f in inspection.findings if f.code == "isolated-bank"]
+    assert (table.section, trace.section) == (".resource_table", ".bss")
+    assert trace.change is not None
+    assert trace.change.startswith(".log (NOLOAD)")
+    assert json.loads(json.dumps(inspection.as_dict()))["findings"][1]["change"] == run.change
+
+
+def test_the_layout_of_the_demo_needs_no_change() -> None:
+    inspection = inspect(firmware_file("demo_m4.elf").read_bytes(), "fw.elf")
+    assert [f.code for f in inspection.findings if f.change is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (build_elf(Part(0x10000000, b"\0" * 8)), "no-vectors", "> m_interrupts"),
+        (build_elf(Part(0, struct.pack("<2I", 0x20001000, 0x9) + b"\0" * 8)), "stack-pointer", "_estack ="),
+        (build_elf(Part(0, struct.pack("<2I", 0x10040000, 0x10000001))), "reset-vector", "> m_text"),
+        (build_elf(BOOT, Part(0x08100000, b"\0" * 8)), "segment-outside", "MEMORY { m_interrupts"),
+        (build_elf(BOOT, Part(0x10000000, b"12345678"), Part(0x30000004, b"1234")), "segment-overlap", "m_data (RW)"),
+        (build_elf(Part(0, b"\1" * 8, p_type=EXIDX), BOOT), "segment-shadowed", ".ARM.exidx"),
+    ],
+)
+def test_each_finding_about_the_layout_names_the_line_to_change(data: bytes, code: str, words: str) -> None:
+    finding = next(f for f in inspect(data, "fw.elf").findings if f.code == code)
+    assert finding.change is not None
+    assert words in finding.change
+
+
+def test_a_section_of_the_resource_table_without_bytes_is_a_warning_that_names_it() -> None:
+    empty = Part(0x10048000, b"")
+    finding = the(inspect(build_elf(BOOT, empty, table=empty), "fw.elf"), "table-empty")
+    assert (finding.severity, finding.section) == (Severity.WARNING, ".resource_table")
+    assert finding.change is not None
