@@ -221,6 +221,11 @@ class Gic:
             case _:
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
 
+    def asserted(self) -> tuple[int, int]:
+        """Identifier and priority of the interrupt for which `signal` is asserted; 1023 and 0xFF when none is."""
+        number = self._cpu_interface.signalled()
+        return number, IDLE_PRIORITY if number == SPURIOUS else self._shared.priorities[number]
+
     def set_line(self, spi: int, level: bool) -> None:
         """A block drives shared interrupt `spi` (0..255). Raises `EngineError` for another number."""
         if not 0 <= spi < SPIS:

@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from m4_probes import symbols_of
 
 from cosim import client
-from cosim.events import ExceptionTaken
+from cosim.events import InterruptTaken
 from cosim.resources import firmware_file
 from cosim.scripts import loading, start
 from cosim.soc import Soc, SocConfig
@@ -120,8 +120,8 @@ def run_beside_sender(name: str, loop: str, quantum: int) -> Probe:
 
 
 def irqs(soc: Soc) -> list[tuple[int, int]]:
-    """When IRQs were taken: virtual time and instructions."""
-    taken = (r for r in soc.log if isinstance(r.payload, ExceptionTaken) and r.payload.exception == "irq")
+    """When the A7 took interrupts: virtual time and instructions."""
+    taken = (r for r in soc.log if isinstance(r.payload, InterruptTaken) and r.payload.core == soc.a7.name)
     return [(r.stamp.time_ps, r.stamp.instructions) for r in taken]
 
 

@@ -14,7 +14,7 @@ from cosim.client import Step, StepResult, StepStatus
 from cosim.engine import CoreState
 from cosim.engine.unicorn.native import library_path
 from cosim.errors import RunTimeout
-from cosim.events import CoreStopped, ExceptionTaken, Record, WatchdogExpired
+from cosim.events import CoreStopped, InterruptTaken, Record, WatchdogExpired
 from cosim.resources import firmware_file
 from cosim.scripts import kernel_flow, loading, start
 from cosim.soc import Soc, SocConfig
@@ -201,7 +201,7 @@ def test_snapshot_of_a_sleeping_client_goes_on_as_the_run_did() -> None:
     soc.restore(snapshot)
     assert soc.a7.state is CoreState.SLEEPING
     assert go_on() == first
-    assert [e.exception for e in soc.log.of(ExceptionTaken)] == ["irq"]
+    assert [e.exception for e in soc.log.of(InterruptTaken)] == [f"IRQ (INTID {M4_WATCHDOG})"]
 
 
 #: sev; bx lr

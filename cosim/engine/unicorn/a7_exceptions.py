@@ -37,6 +37,10 @@ CPSR_T, CPSR_F, CPSR_I, CPSR_A, CPSR_E = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
 CPSR_IT_J = 0x0700FC00
 MODE_MASK, MODE_USER, MODE_FIQ, MODE_IRQ = 0x1F, 0x10, 0x11, 0x12
 MODE_SVC, MODE_ABORT, MODE_UNDEFINED = 0x13, 0x17, 0x1B
+MODE_NAMES = {
+    MODE_USER: "user", MODE_FIQ: "fiq", MODE_IRQ: "irq", MODE_SVC: "supervisor", MODE_ABORT: "abort",
+    MODE_UNDEFINED: "undefined", 0x1F: "system",
+}  # fmt: skip
 SCTLR_V, SCTLR_EE, SCTLR_TE = 1 << 13, 1 << 25, 1 << 30
 
 # (coprocessor, 64 bit, secure bank, CRn, CRm, opc1, opc2)
@@ -126,7 +130,7 @@ class A7Exceptions(Core):
             self.set_state(CoreState.LOCKED_UP)
             self.machine.log.emit(CoreStopped(self.name, f"endless {exception.name} at 0x{self.pc:08x}"))
             return
-        self.machine.log.emit(ExceptionTaken(self.name, exception.name, status, address))
+        self.report(exception, status, address)
         sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
         cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
         entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | exception.mode
@@ -139,6 +143,10 @@ class A7Exceptions(Core):
         base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
         uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF)
         self.lane.it_left = 0
+
+    def report(self, exception: A7Exception, status: int, address: int) -> None:
+        """Put an exception that is being entered into the log."""
+        self.machine.log.emit(ExceptionTaken(self.name, exception.name, status, address))
 
     def _makes_progress(self) -> bool:
         """Whether an instruction retired since one of the last few exceptions.

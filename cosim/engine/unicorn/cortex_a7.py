@@ -20,8 +20,10 @@ from cosim.engine.unicorn.a7_exceptions import (
     FIQ,
     IRQ,
     MODE_MASK,
+    MODE_NAMES,
     MODE_SVC,
     MODE_USER,
+    A7Exception,
     A7Exceptions,
 )
 from cosim.engine.unicorn.a7_pmu import PerformanceMonitors
@@ -40,11 +42,12 @@ from cosim.engine.unicorn.a7_traps import (
     opcode_of,
 )
 from cosim.engine.unicorn.loop import CORE_REGISTERS, Loop
+from cosim.engine.unicorn.m4_exceptions import in_log
 from cosim.engine.unicorn.sev import A7_SENDS, event_line
 from cosim.errors import EngineError
-from cosim.events import CoreStopped
+from cosim.events import CoreStopped, InterruptTaken
 from cosim.peripherals.generic_timer import GenericTimer
-from cosim.peripherals.gic import Gic, Signal
+from cosim.peripherals.gic import SPURIOUS, Gic, Signal
 
 #: Unicorn's number of the exception (QEMU's EXCP_SMC).
 EXCP_SMC = 13
@@ -67,7 +70,10 @@ class CortexA7(A7Exceptions):
         super().__init__(machine, name, loop, mips)
         #: Set by the engine: bring the other cores to this one's time.
         self.catch_up: Callable[[], None] = lambda: None
-        self._signal = Signal.NONE  # the GIC's output as sampled
+        self._signal = Signal.NONE  # the GIC's output as sampled, and for which interrupt of which priority
+        self._asserted = (SPURIOUS, 0)
+        self._taken: dict[int, int] = {}
+        self._sleeps = 0
         self._samples_now = False  # at the next boundary
         self._look = machine.timers.alarm(lambda _at_ps: self._sample_soon())
         self._event = False  # the event register of WFE
@@ -151,7 +157,8 @@ class CortexA7(A7Exceptions):
         if self._samples_now:
             self._samples_now = False
             self._look.set(None)
-            self._signal = self._output
+            if self._gic is not None:
+                self._signal, self._asserted = self._gic.signal, self._gic.asserted()
             self._take_signal()
 
     @property
@@ -168,6 +175,18 @@ class CortexA7(A7Exceptions):
             self.enter(IRQ if self._signal is Signal.IRQ else FIQ)
         self._set_traps()
 
+    def report(self, exception: A7Exception, status: int, address: int) -> None:
+        """See `A7Exceptions.report`; of an interrupt that comes again and again it tells now and then."""
+        if exception not in (IRQ, FIQ):
+            super().report(exception, status, address)
+            return
+        identifier, priority = self._asserted
+        count = self._taken[identifier] = self._taken.get(identifier, 0) + 1
+        if in_log(count):
+            mode = MODE_NAMES.get(self.uc.reg_read(UC_ARM_REG_CPSR) & MODE_MASK, "reserved")
+            name = f"{exception.name.upper()} (INTID {identifier})"
+            self.machine.log.emit(InterruptTaken(self.name, name, priority, mode, count))
+
     def _set_traps(self) -> None:
         """Stop behind what may unmask while something waits for that, which is rarely."""
         waits = self._signal is not Signal.NONE
@@ -178,8 +197,7 @@ class CortexA7(A7Exceptions):
     def sleep(self) -> None:
         """WFI: sleep until the GIC asserts an input, whatever CPSR masks (B1.8.14)."""
         if not self._stays_awake(self._is_asserted):
-            self._in_wfe = False
-            super().sleep()
+            self._fall_asleep(in_wfe=False)
 
     def wakes(self) -> bool:
         """See `Core.wakes`."""
@@ -198,9 +216,14 @@ class CortexA7(A7Exceptions):
             return
         self._event_stream.set(self._timer.next_event(self.time_ps) if self._timer else None)
         if self.attentive or self._event_stream.at_ps is not None:
-            self._in_wfe = True
-            self.set_state(CoreState.SLEEPING)
-            self.machine.log.emit(CoreStopped(self.name, "wfe"))
+            self._fall_asleep(in_wfe=True)
+
+    def _fall_asleep(self, *, in_wfe: bool) -> None:
+        self._in_wfe = in_wfe
+        self.set_state(CoreState.SLEEPING)
+        self._sleeps += 1
+        if in_log(self._sleeps):
+            self.machine.log.emit(CoreStopped(self.name, "wfe" if in_wfe else "wfi"))
 
     def _stays_awake(self, condition: Callable[[], bool]) -> bool:
         """Whether what would end the sleep is there already; the other cores have come to this one's time first."""
@@ -281,12 +304,14 @@ class CortexA7(A7Exceptions):
     def save(self) -> object:
         """See `Core.save`."""
         timer = self._timer.save() if self._timer else ()
-        own = (self._signal, self._samples_now, self._event, self._in_wfe)
-        return super().save(), own, timer, self._monitors.save()
+        own = (self._signal, self._asserted, self._samples_now, self._event, self._in_wfe)
+        return super().save(), own, (self._sleeps, dict(self._taken)), timer, self._monitors.save()
 
     def load(self, state: Any) -> None:
         """See `Core.load`."""
-        core, (self._signal, self._samples_now, self._event, self._in_wfe), timer, monitors = state
+        core, own, (self._sleeps, taken), timer, monitors = state
+        self._signal, self._asserted, self._samples_now, self._event, self._in_wfe = own
+        self._taken = dict(taken)
         super().load(core)
         if self._timer:
             self._timer.load(timer)
