@@ -25,8 +25,8 @@ MIPS = {A7: 650, M4: 209}
 class ComputingSoc:
     """A SoC on which the cores of `active` compute: the M4 an authenticated image, the A7 a program put there later."""
 
-    def __init__(self, active: Sequence[str], quantum: int = 1000, loop: str = "auto") -> None:
-        self._soc = soc = Soc(SocConfig(quantum=quantum, loop=loop))
+    def __init__(self, active: Sequence[str], quantum: int = 1000, loop: str = "auto", engine: str = "unicorn") -> None:
+        self._soc = soc = Soc(SocConfig(engine=engine, quantum=quantum, loop=loop))
         self._active = active
         if M4 in active:
             image = default_signer().sign(read_program(M4_SPIN).elf)
@@ -72,9 +72,11 @@ class Work:
         return soc.read(core, self.programs[core].counter)
 
 
-def engine_rate(active: Sequence[str], quantum: int, loop: str, instructions: int) -> Callable[[], float]:
+def engine_rate(
+    active: Sequence[str], quantum: int, loop: str, instructions: int, engine: str = "unicorn"
+) -> Callable[[], float]:
     """A run of the engine that can be repeated; each returns million instructions per second of all active cores."""
-    soc = ComputingSoc(active, quantum, loop)
+    soc = ComputingSoc(active, quantum, loop, engine)
     soc.run(instructions // 10)
 
     def run() -> float:

@@ -63,14 +63,14 @@ CASES = (
 def measure_costs(sizes: Sizes) -> Iterator[Finding]:
     """Microseconds per access, SMC round trip, snapshot and restoring."""
     for case in CASES:
-        best = min(_time(case, sizes.accesses) for _ in range(sizes.repeats))
+        best = min(time_loop(case, sizes.accesses) for _ in range(sizes.repeats))
         yield Measurement(
             _SECTION, case.name, best / sizes.accesses * 1e6, "us", f"best of {sizes.repeats}, {sizes.accesses} each"
         )
     yield from _snapshots(sizes)
 
 
-def _time(case: Case, times: int) -> float:
+def time_loop(case: Case, times: int) -> float:
     """Seconds for one loop. Raises `EngineError` when it did not do what the case says."""
     soc = Soc(case.config)
     # The first pass translates the code; neither the events nor the time of it count.

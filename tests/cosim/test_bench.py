@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cosim.bench import cold, computing, costs, rates
+from cosim.bench import cold, computing, costs, rates, renode
 from cosim.bench.__main__ import SECTIONS, run
 from cosim.bench.bare import BareCore
 from cosim.bench.computing import A7, M4, ComputingSoc
@@ -201,3 +201,16 @@ def test_an_error_of_the_project_is_one_line_and_exit_code_1(
 
     assert run(["costs"]) == 1
     assert capsys.readouterr().err == "error: nothing runs here (take another machine)\n"
+
+
+def test_a_missing_renode_is_skipped_by_name_and_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise EngineError("the engine renode is not available: it is not there", hint="install it")
+
+    monkeypatch.setattr(renode, "find_renode", missing)
+
+    (skipped,) = document(capsys, "renode")["skipped"]
+    assert skipped["section"] == "embedded engine and Renode"
+    assert skipped["reason"] == "the engine renode is not available: it is not there; install it"

@@ -1,7 +1,8 @@
 """The scenarios that every engine must play alike, each written once.
 
 A scenario is an image, what is done to it, the normal world's script, the SoC's settings, and what must come of it.
-Whoever adds one here adds it to the runs on every engine and to the comparison between them.
+Whoever adds one here adds it to the runs on every engine and to the comparison between them (test_scenarios.py); what
+may differ then is in differences.py.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cosim import scripts
+from m4_probes import symbols_of
+
+from cosim import client, scripts
 from cosim.access import Deny
+from cosim.boot import BootReport, boot
+from cosim.client import Command
 from cosim.resources import firmware_file
 from cosim.scripts import Script, kernel_flow
 from cosim.soc import SocConfig
 from cosim.testing import Signer, default_signer, flip
 from cosim.verdict import Outcome
 from ta.image import parse_image
+from ta.image_elf import read_elf
 from ta.keys import load_private_key
 from ta.profile import FirewallProfile, Profile
 
@@ -66,6 +72,10 @@ class Scenario:
     def config(self, engine: str, loop: str = "auto") -> SocConfig:
         """The SoC to run it on."""
         return SocConfig(engine=engine, profile=self.profile, firewall=self.firewall, deny=self.deny, loop=loop)
+
+    def play(self, engine: str, loop: str = "auto") -> BootReport:
+        """The scenario from image to verdict on one engine."""
+        return boot(self.image(), self.config(engine, loop), script=self.script, others=self.other_images())
 
 
 def signed(elf: bytes) -> bytes:
@@ -118,6 +128,18 @@ def flipped(part: str) -> Callable[[bytes], bytes]:
     def make(elf: bytes) -> bytes:
         image = signed(elf)
         return flip(image, part_offset(image, part))
+
+    return make
+
+
+def with_word(symbol: str, value: int) -> Callable[[bytes], bytes]:
+    """Set a word of the program before it is signed."""
+
+    def make(elf: bytes) -> bytes:
+        address = symbols_of(elf)[symbol]
+        loads = [s for s in read_elf(elf).loads if s.p_vaddr <= address < s.p_vaddr + s.p_filesz]
+        at = loads[0].p_offset + address - loads[0].p_vaddr
+        return signed(elf[:at] + value.to_bytes(4, "little") + elf[at + 4 :])
 
     return make
 
@@ -270,4 +292,69 @@ ATTACKS = [
     ),
 ]
 
-SCENARIOS = [*ACCEPTED, *REFUSED, *ATTACKS]
+
+def _again(address: int, size: int, other: int, other_size: int) -> Script:
+    """The life of one firmware, then that of another: what is left of a crash is stopped and released first."""
+    release = client.essential(client.command(scripts.SESSION, Command.RELEASE_FW))
+    first = [scripts.loading(address, size), scripts.start(), scripts.until_ready(), client.spin(RUN_ON)]
+    load = client.essential(client.load(scripts.SESSION, other, other_size))
+    clear = client.write32(scripts.READY_ADDRESS, 0)
+    second = [[clear, load], scripts.start(), scripts.until_ready(), scripts.stop()]
+    return scripts.flow(*first, scripts.stop(), release, *second)
+
+
+def _watched(address: int, size: int) -> Script:
+    """Start the M4's window watchdog with one step left, from the normal world, and refresh it never."""
+    watch = client.write32(WWDG1_CR, 0xC0)
+    return scripts.flow(
+        scripts.loading(address, size),
+        scripts.start(),
+        scripts.until_ready(),
+        watch,
+        client.spin(RUN_ON),
+        scripts.stop(),
+    )
+
+
+def _ringing(address: int, size: int) -> Script:
+    """Ring the mailbox when the firmware has armed its interrupts."""
+    armed = client.wait32(scripts.READY_ADDRESS, 0xFFFFFFFF, ARMED, 1000, 100)
+    ring = client.write32(IPCC_C1SCR, 1 << 16)
+    start = [scripts.loading(address, size), scripts.start(), armed, ring]
+    return scripts.flow(*start, scripts.until_ready(), scripts.stop())
+
+
+WWDG1_CR, IPCC_C1SCR = 0x4000A000, 0x4C001008
+#: BKP19R of irq_probe when all its interrupts are armed, and `probe_mode` of probe_lockup for SYSRESETREQ.
+ARMED, RESET_REQUEST = 1, 5
+RUN_ON = 60_000
+
+LIVES = [
+    Scenario("one-firmware-after-another", script=_again, others=("demo_m4_v2.elf",), console=(_READY,)),
+    Scenario(
+        "crash-and-recovery",
+        firmware="probe_lockup.elf",
+        script=_again,
+        others=("demo_m4.elf",),
+        deny=Deny.ABORT,
+        outcome=Outcome.CRASHED,
+        denied=frozenset({"ETZPC_TZMA1"}),
+        exceptions=(("m4", "HardFault"),),
+        console=(_READY,),
+    ),
+    Scenario("reset-request", firmware="probe_lockup.elf", make=with_word("probe_mode", RESET_REQUEST)),
+    Scenario("watchdog", script=_watched, console=(_READY,)),
+    Scenario(
+        "interrupts",
+        firmware="irq_probe.elf",
+        script=_ringing,
+        console=("irq: SysTick 0x00000005 TIM2 0x00000007 IPCC 0x00000001",),
+    ),
+    Scenario(
+        "it-blocks-and-their-exceptions",
+        firmware="probe_it.elf",
+        exceptions=(("m4", "SVCall"), ("m4", "SVCall"), ("m4", "HardFault"), ("m4", "HardFault")),
+    ),
+]
+
+SCENARIOS = [*ACCEPTED, *REFUSED, *ATTACKS, *LIVES]

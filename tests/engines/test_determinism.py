@@ -29,9 +29,9 @@ def jsonl(log: EventLog) -> str:
     return stream.getvalue()
 
 
-def run(scenario: Scenario, **changes: object) -> EventLog:
+def run(scenario: Scenario, engine: str, **changes: object) -> EventLog:
     """Play a scenario with a changed configuration."""
-    config = dataclasses.replace(scenario.config("unicorn"), **changes)
+    config = dataclasses.replace(scenario.config(engine), **changes)
     return boot(scenario.image(), config, script=scenario.script, others=scenario.other_images()).soc.log
 
 
@@ -41,25 +41,31 @@ def of_core(records: Iterable[Record], core: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", TYPICAL)
-def test_same_run_twice_gives_the_same_log_byte_for_byte(name: str) -> None:
-    assert jsonl(run(BY_NAME[name])) == jsonl(run(BY_NAME[name]))
+def test_same_run_twice_gives_the_same_log_byte_for_byte(name: str, cosim_config: SocConfig) -> None:
+    first, second = (jsonl(run(BY_NAME[name], cosim_config.engine)) for _ in range(2))
+
+    assert first == second
 
 
 @pytest.mark.skipif(library_path() is None, reason="the native loop is not built: there is only one loop to run")
 @pytest.mark.parametrize("name", TYPICAL)
 def test_python_and_native_loop_give_the_same_log_byte_for_byte(name: str) -> None:
-    assert jsonl(run(BY_NAME[name], loop="python")) == jsonl(run(BY_NAME[name], loop="native"))
+    python, native = (jsonl(run(BY_NAME[name], "unicorn", loop=loop)) for loop in ("python", "native"))
+
+    assert python == native
 
 
+@pytest.mark.usefixtures("exact_interleaving")
 @pytest.mark.parametrize("quantum", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("name", TYPICAL)
 def test_every_event_has_the_same_numbers_at_any_quantum(name: str, quantum: int) -> None:
-    usual, other = run(BY_NAME[name]), run(BY_NAME[name], quantum=quantum)
+    usual, other = run(BY_NAME[name], "unicorn"), run(BY_NAME[name], "unicorn", quantum=quantum)
 
     for core in ("host", "a7", "m4"):
         assert of_core(other, core) == of_core(usual, core)
 
 
+@pytest.mark.usefixtures("several_socs")
 def test_two_socs_in_one_process_do_not_touch_each_other() -> None:
     image = default_signer().sign(firmware_file("demo_m4.elf").read_bytes())
     alone = jsonl(boot(image).soc.log)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from presence import Configured
 
 from cosim.engine import CoreState
 from cosim.engine.unicorn.native import library_path
@@ -79,8 +80,10 @@ def marks(soc: Soc) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("quantum", [1, 2, 3, 7, 100, 1000])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_every_piece_of_code_counts_what_it_executes(signer: Signer, loop: str, quantum: int) -> None:
-    soc = run_probe(signer, SocConfig(loop=loop, quantum=quantum))
+def test_every_piece_of_code_counts_what_it_executes(
+    signer: Signer, loop: str, quantum: int, configured: Configured
+) -> None:
+    soc = run_probe(signer, configured(loop=loop, quantum=quantum))
     found = marks(soc)
 
     assert [number for number, _ in found] == [*CASES, END]
@@ -92,9 +95,11 @@ def test_every_piece_of_code_counts_what_it_executes(signer: Signer, loop: str, 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_exceptions_carry_the_count_of_what_retired_before_them(signer: Signer, loop: str) -> None:
+def test_exceptions_carry_the_count_of_what_retired_before_them(
+    signer: Signer, loop: str, configured: Configured
+) -> None:
     """SVC retires before its exception, a faulting instruction does not retire; skipped members before it do."""
-    soc = run_probe(signer, SocConfig(loop=loop))
+    soc = run_probe(signer, configured(loop=loop))
     begin = dict(marks(soc))
     taken = [r.stamp.instructions for r in soc.log if isinstance(r.payload, ExceptionTaken)]
 
@@ -102,9 +107,9 @@ def test_exceptions_carry_the_count_of_what_retired_before_them(signer: Signer, 
     assert taken == [begin[25] + 5, begin[26] + 5, begin[27] + 5, begin[28] + 6]
 
 
-def test_register_writes_in_a_block_happen_at_the_same_time_as_outside(signer: Signer) -> None:
+def test_register_writes_in_a_block_happen_at_the_same_time_as_outside(signer: Signer, cosim_config: SocConfig) -> None:
     """The marker that is a member (23) carries the PC of its store, and the time that its count gives."""
-    soc = run_probe(signer, SocConfig())
+    soc = run_probe(signer, cosim_config)
     stamps = {
         r.payload.after: r.stamp
         for r in soc.log

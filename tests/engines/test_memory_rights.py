@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
 from m4_probes import boot_probe, symbols_of
+from presence import Configured
 
 from cosim import client
 from cosim.access import Deny
@@ -59,17 +61,19 @@ def make_read_only(soc: Soc) -> None:
     assert soc.firewall.attribute("sram1") == "NS_R_S_W"
 
 
-def run_stores(deny: Deny, loop: str) -> Soc:
+def run_stores(config: SocConfig) -> Soc:
     """Let the M4 store into SRAM1 while that is read-only."""
-    soc = boot_probe(ELF, SocConfig(deny=deny, loop=loop))
+    soc = boot_probe(ELF, config)
     make_read_only(soc)
     soc.run_script([client.write32(GO, 1), client.spin(30_000)])
     return soc
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_m4_stores_into_read_only_memory_are_dropped_and_each_access_is_reported(loop: str) -> None:
-    soc = run_stores(Deny.RAZWI, loop)
+def test_m4_stores_into_read_only_memory_are_dropped_and_each_access_is_reported(
+    loop: str, configured: Configured
+) -> None:
+    soc = run_stores(configured(loop=loop))
 
     denied = [(e.address - TARGET, e.size, e.value) for e in soc.log.of(AccessDenied) if e.initiator == "m4"]
     assert denied == [access for store in STORES for access in store]
@@ -80,8 +84,10 @@ def test_m4_stores_into_read_only_memory_are_dropped_and_each_access_is_reported
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_m4_stores_into_read_only_memory_fault_once_each_at_their_first_access(loop: str) -> None:
-    soc = run_stores(Deny.ABORT, loop)
+def test_m4_stores_into_read_only_memory_fault_once_each_at_their_first_access(
+    loop: str, configured: Configured
+) -> None:
+    soc = run_stores(configured(deny=Deny.ABORT, loop=loop))
 
     first = [TARGET + store[0][0] for store in STORES]
     count, *addresses = words(soc, "probe_faults", 16)
@@ -91,8 +97,8 @@ def test_m4_stores_into_read_only_memory_fault_once_each_at_their_first_access(l
     assert (soc.m4.state, words(soc, "probe_counter", 1)[0] > 1000) == (CoreState.RUNNING, True)
 
 
-def test_m4_stores_into_its_own_text_happen_while_it_may_write_it() -> None:
-    soc = boot_probe(ELF, SocConfig())
+def test_m4_stores_into_its_own_text_happen_while_it_may_write_it(configured: Configured) -> None:
+    soc = boot_probe(ELF, configured())
     soc.run_script([client.write32(GO, 1), client.spin(30_000)])
 
     expected = bytearray(struct.pack("<16I", *[PATTERN] * 16))
@@ -103,8 +109,10 @@ def test_m4_stores_into_its_own_text_happen_while_it_may_write_it() -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_normal_world_may_read_a_read_only_bank_and_writes_of_many_words_change_nothing(loop: str) -> None:
-    soc = boot_probe(ELF, SocConfig(loop=loop))
+def test_normal_world_may_read_a_read_only_bank_and_writes_of_many_words_change_nothing(
+    loop: str, configured: Configured
+) -> None:
+    soc = boot_probe(ELF, configured(loop=loop))
     make_read_only(soc)
     source = soc.stage(bytes(range(1, 65)))
     before = soc.debug_read(SRAM1, 0x1000)
@@ -123,10 +131,9 @@ def test_normal_world_may_read_a_read_only_bank_and_writes_of_many_words_change_
 # -- foreign writes ---------------------------------------------------------------------------------------------------
 
 
-def open_soc(loop: str = "auto", quantum: int = 1000) -> Soc:
+def open_soc(config: SocConfig) -> Soc:
     """The M4 counts in SRAM1, which the normal world may write."""
-    config = SocConfig(profile=Profile.UPSTREAM, firewall=FirewallProfile.OPEN, loop=loop, quantum=quantum)
-    soc = boot_probe(ELF, config)
+    soc = boot_probe(ELF, dataclasses.replace(config, profile=Profile.UPSTREAM, firewall=FirewallProfile.OPEN))
     soc.run_script([client.write32(GO, 1), client.spin(30_000)])
     assert words(soc, "probe_counter", 1)[0] > 1000
     return soc
@@ -138,8 +145,8 @@ COUNT, STUCK = 0x60293101, 0x6029214D
 
 @pytest.mark.parametrize("alias", [0, ALIAS])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_m4_executes_what_the_normal_world_writes_into_its_code(loop: str, alias: int) -> None:
-    soc = open_soc(loop)
+def test_m4_executes_what_the_normal_world_writes_into_its_code(loop: str, alias: int, configured: Configured) -> None:
+    soc = open_soc(configured(loop=loop))
     place = PATCH + 2
     assert soc.debug_read(place, 4) == struct.pack("<I", COUNT)
     source = soc.stage(struct.pack("<I", STUCK))
@@ -156,8 +163,8 @@ def test_m4_executes_what_the_normal_world_writes_into_its_code(loop: str, alias
     )
 
 
-def test_code_that_was_put_back_is_executed_again() -> None:
-    soc = open_soc()
+def test_code_that_was_put_back_is_executed_again(configured: Configured) -> None:
+    soc = open_soc(configured())
     place, original = soc.stage(struct.pack("<I", STUCK)), soc.stage(struct.pack("<I", COUNT), 0x100)
     soc.run_script([client.copy(PATCH + 2, place, 4), client.spin(3000)])
     assert words(soc, "probe_counter", 1) == [77]
@@ -166,8 +173,8 @@ def test_code_that_was_put_back_is_executed_again() -> None:
     assert words(soc, "probe_counter", 1)[0] > 77
 
 
-def test_each_word_of_a_store_of_many_words_into_foreign_memory_is_an_event() -> None:
-    soc = open_soc()
+def test_each_word_of_a_store_of_many_words_into_foreign_memory_is_an_event(configured: Configured) -> None:
+    soc = open_soc(configured())
     data = bytes(range(64))
     soc.run_script([client.copy(TARGET, soc.stage(data), 64)])
 
@@ -176,9 +183,9 @@ def test_each_word_of_a_store_of_many_words_into_foreign_memory_is_an_event() ->
     assert soc.debug_read(TARGET, 64) == data
 
 
-def test_normal_world_executes_code_that_it_wrote_into_foreign_memory_itself() -> None:
+def test_normal_world_executes_code_that_it_wrote_into_foreign_memory_itself(configured: Configured) -> None:
     """Twice at the same address: the translation of the first code must not survive the second write."""
-    soc = open_soc()
+    soc = open_soc(configured())
     first, second = (soc.stage(struct.pack("<2I", 0xE3A00000 | n, 0xE12FFF1E), 16 * n) for n in (11, 22))
     place = TARGET  # mov r0, #n; bx lr
     one, two = (soc.run_script([client.copy(place, code, 8), client.call(place)])[1] for code in (first, second))
@@ -189,11 +196,14 @@ def test_normal_world_executes_code_that_it_wrote_into_foreign_memory_itself() -
     assert [step.result[0] for step in (one, two, three, four)] == [11, 22, 11, 22]
 
 
+@pytest.mark.usefixtures("exact_interleaving")
 @pytest.mark.parametrize("quantum", [1, 100])
-def test_foreign_writes_reach_a_running_m4_at_the_same_instruction_at_any_quantum(quantum: int) -> None:
+def test_foreign_writes_reach_a_running_m4_at_the_same_instruction_at_any_quantum(
+    quantum: int, configured: Configured
+) -> None:
     def play(quantum: int) -> tuple[list[tuple[int, int]], int]:
         """When the writes were made, and how far the M4 had counted when it lost the instructions that count."""
-        soc = Soc(SocConfig(profile=Profile.UPSTREAM, firewall=FirewallProfile.OPEN, quantum=quantum))
+        soc = Soc(configured(profile=Profile.UPSTREAM, firewall=FirewallProfile.OPEN, quantum=quantum))
         image = default_signer().sign(ELF)
         code = soc.stage(struct.pack("<I", 0xBF00BF00), len(image) + 4096 & ~3)  # two NOPs: it counts no more
         go = [client.write32(GO, 1), client.spin(3000), client.copy(PATCH + 2, code, 4), client.spin(3000)]

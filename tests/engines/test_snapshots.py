@@ -6,6 +6,7 @@ import dataclasses
 import io
 
 import pytest
+from presence import Configured
 
 from cosim import client
 from cosim.client import Command, StepStatus
@@ -14,15 +15,11 @@ from cosim.errors import CosimError
 from cosim.events import EventLog, ForeignWrite
 from cosim.resources import firmware_file
 from cosim.scripts import SESSION, Script, kernel_flow
-from cosim.soc import Soc, SocConfig
+from cosim.soc import Soc
 from cosim.testing import Signer
 from ta.profile import FirewallProfile
 
-
-@pytest.fixture(autouse=True)
-def _engine_has_snapshots(cosim_config: SocConfig) -> None:
-    if cosim_config.engine == "renode":
-        pytest.skip("the engine renode refuses snapshots, see docs/renode.md")
+pytestmark = pytest.mark.usefixtures("snapshots")
 
 
 def jsonl(log: EventLog) -> str:
@@ -73,8 +70,8 @@ def test_restore_undoes_memories_firewall_and_state_of_the_ta(soc: Soc, signer: 
     assert soc.m4.retired > 100_000
 
 
-def test_code_changed_after_the_snapshot_runs_as_it_was_at_the_snapshot(signer: Signer) -> None:
-    soc = Soc(SocConfig(firewall=FirewallProfile.OPEN))
+def test_code_changed_after_the_snapshot_runs_as_it_was_at_the_snapshot(signer: Signer, configured: Configured) -> None:
+    soc = Soc(configured(firewall=FirewallProfile.OPEN))
     script = flow_of(soc, signer)
     soc.run_script(script.steps[:7])
     snapshot = soc.snapshot()

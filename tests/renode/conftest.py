@@ -9,28 +9,26 @@ from pathlib import Path
 import pytest
 
 from cosim.access import Deny, Initiator
-from cosim.engine.renode import find_renode
-from cosim.errors import EngineError
-from cosim.options import ENGINE
 from cosim.soc import Soc, SocConfig
 
-#: The scenario table is shared with the tests of the other engines.
+#: What is said about a missing engine is shared with the tests of all engines.
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parent.parent / "engines")]
 
 RCC_MP_GCR, BOOT_MCU = 0x5000010C, 1
 RETRAM, CODE = 0x38000000, 0x10000000
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture, so that the reason for all skipped tests is said once."""
+    from presence import need_engine  # noqa: PLC0415 - after its folder was made importable
+
+    if "renode" in getattr(item, "fixturenames", ()):
+        need_engine("renode", item.config)
+
+
 @pytest.fixture(scope="session")
-def renode(pytestconfig: pytest.Config) -> None:
-    """A Renode that can be loaded."""
-    try:
-        find_renode()
-    except EngineError as error:
-        reason = f"{error.message}; {error.hint}"
-        if pytestconfig.getoption(ENGINE.ini, None) == "renode":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+def renode() -> None:
+    """Asks for a Renode that can be loaded."""
 
 
 @pytest.fixture
