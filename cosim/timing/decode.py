@@ -41,7 +41,8 @@ _FIXED: dict[int, int] = {ARM_REG_SP: 1 << 13, ARM_REG_LR: 1 << 14, ARM_REG_PC: 
 _STACK = frozenset({"push", "pop", "vpush", "vpop"})
 _MULTIPLE = ("ldm", "stm", "vldm", "vstm")
 _ADDEND_FIRST = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
-_NAMES = {"fmstat": "vmrs"}
+#: Old names that capstone still uses.
+_NAMES = {"fmstat": "vmrs", "fconsts": "vmov", "fconstd": "vmov", "fmdhr": "vmov"}
 
 
 @dataclass(frozen=True)
@@ -229,8 +230,9 @@ def _holds(when: When, instruction: CsInsn, writes: int) -> bool:
             )
         case When.DOUBLE:
             return bool(operands and ARM_REG_D0 <= operands[0].reg <= ARM_REG_D31)
-        case When.TWO_CORE_REGISTERS:
-            return len([o for o in operands if o.type == ARM_OP_REG and 0 < register_bits(o.reg) <= PC]) == 2
+        case When.CORE_REGISTER:
+            core = [o for o in operands if o.type == ARM_OP_REG and 0 < register_bits(o.reg) <= PC]
+            return len(core) == 2 or (len(core) == 1 and all(o.vector_index < 0 for o in operands))
         case When.IMMEDIATE:
             return bool(operands and operands[-1].type != ARM_OP_REG)
 

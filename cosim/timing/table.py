@@ -38,7 +38,7 @@ class When(Enum):
     WRITES_PC = "writes-pc"
     REGISTER_OFFSET = "register-offset"
     DOUBLE = "double"
-    TWO_CORE_REGISTERS = "two-core-registers"
+    CORE_REGISTER = "core-register"  # one beside a whole FPU register, or two
     IMMEDIATE = "immediate"  # the last operand is no register
 
 
