@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosim.options import ARTIFACTS, BOOT_OPTIONS, ENGINE, PYTEST_OPTIONS, SEED, Option, soc_config
+from cosim.pytest_rpmsg import cosim_rpmsg
 
 if TYPE_CHECKING:
     from cosim.boot import BootReport
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cosim.events import EventLog
     from cosim.soc import Soc, SocConfig
     from cosim.testing import Signer
+
+__all__ = ["cosim_rpmsg"]  # pytest finds the fixture here
 
 MakeSoc = Callable[..., "Soc"]
 Boot = Callable[..., "BootReport"]

@@ -39,7 +39,7 @@ FLOORS = (
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
     ),
-    ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin"),
+    ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 )  # fmt: skip
 #: Who may import a library that others must not depend on.
 ONLY_IN = {
@@ -47,7 +47,7 @@ ONLY_IN = {
     "unicorn": ("cosim.engine.unicorn", "cosim.bench"),
     "click": ("cosim.cli",),
     "rich": ("cosim.cli", "cosim.bench"),
-    "pytest": ("cosim.pytest_plugin",),
+    "pytest": ("cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 }
 
 

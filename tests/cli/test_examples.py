@@ -17,7 +17,7 @@ def run(*arguments: str) -> str:
 
 
 def test_the_one_page_suite_passes() -> None:
-    assert "8 passed" in run("-m", "pytest", "-p", "cosim.pytest_plugin", "-p", "no:cacheprovider", "examples")
+    assert "13 passed" in run("-m", "pytest", "-p", "cosim.pytest_plugin", "-p", "no:cacheprovider", "examples")
 
 
 def test_the_attack_is_seen_under_open_and_stopped_under_isolated() -> None:
