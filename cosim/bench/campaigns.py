@@ -1,7 +1,7 @@
-"""How fast campaigns are: cases that the TA refuses and cases of the whole SoC, by one, two, or ever fresh processes.
+"""How fast campaigns are: cases that the TA refuses, and cases of the whole SoC, beside a fresh process for each case.
 
-Rates are of wall time, because of the processes; they count from the first finished chunk on, so that starting up and
-the positive control are not in them but in the number for a fresh process.
+Rates of one process are of its processor time; rates by `--jobs` are of wall time and want an idle machine. They count
+from the first finished chunk on, so that starting up and the positive control are only in the number for a fresh process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from cosim.bench.cold import DEMO, environment_with, run_process
 from cosim.bench.measurement import Finding, Measurement, Ratio, Sizes
@@ -28,8 +29,16 @@ KINDS = {
 JOBS = (1, 2)
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Cases per second of wall time, and of this process's own processor time (its children's does not count)."""
+
+    wall: float
+    processor: float
+
+
 def measure_campaigns(sizes: Sizes) -> Iterator[Finding]:
-    """Cases per second of wall time, and how many times that is of a fresh process per case."""
+    """Cases per second by kind, and how many times that is of a fresh process per case."""
     path = firmware_file(DEMO)
     image = bound_image(path.read_bytes())
     with tempfile.TemporaryDirectory(prefix="cosim-bench-") as cache:
@@ -37,9 +46,10 @@ def measure_campaigns(sizes: Sizes) -> Iterator[Finding]:
         for kind, name in KINDS.items():
             command = ["-m", "cosim.cli", "campaign", str(path), "--replay", f"{kind.value}:0:0"]
             run_process(command, environment)  # fills the byte code
-            wall = statistics.median(run_process(command, environment)[0].wall for _ in range(sizes.repeats))
+            runs = [run_process(command, environment)[0] for _ in range(sizes.repeats)]
+            busy = statistics.median(run.user + run.system for run in runs)
             fresh = Measurement(
-                _SECTION, f"{name}: a fresh process each", 1 / wall, "1/s", f"median of {sizes.repeats}"
+                _SECTION, f"{name}: a fresh process each", 1 / busy, "1/s processor", f"median of {sizes.repeats}"
             )
             yield fresh
             yield from _by_jobs(image, kind, name, sizes, fresh)
@@ -48,23 +58,23 @@ def measure_campaigns(sizes: Sizes) -> Iterator[Finding]:
 def _by_jobs(image: bytes, kind: Kind, name: str, sizes: Sizes, fresh: Measurement) -> Iterator[Finding]:
     cases = sizes.mutations if kind is Kind.MUTATION else sizes.races
     how = f"once, {cases:,} cases"
-    one = 0.0
-    for jobs in JOBS:
-        rate = case_rate(CampaignSpec(image, kinds=(kind,), limit=cases), jobs)
-        ratios = [Ratio(rate / fresh.value, "a fresh process each")]
-        if one:
-            ratios.append(Ratio(rate / one, "one process"))
-        one = one or rate
-        yield Measurement(_SECTION, f"{name}: --jobs {jobs}", rate, "1/s", how, tuple(ratios))
+    rates = {jobs: case_rates(CampaignSpec(image, kinds=(kind,), limit=cases), jobs) for jobs in JOBS}
+    one = rates[1]
+    beside = (Ratio(one.processor / fresh.value, "a fresh process each"),)
+    yield Measurement(_SECTION, f"{name}: one process", one.processor, "1/s processor", how, beside)
+    for jobs, rate in rates.items():
+        ratios = (Ratio(rate.wall / one.wall, "--jobs 1"),) if jobs > 1 else ()
+        yield Measurement(_SECTION, f"{name}: --jobs {jobs}", rate.wall, "1/s wall", how, ratios)
 
 
-def case_rate(spec: CampaignSpec, jobs: int) -> float:
+def case_rates(spec: CampaignSpec, jobs: int) -> Rates:
     """Cases per second behind the first chunk. Raises `EngineError` for a campaign too short to have a rate."""
-    done, begin = 0, 0.0
-    for chunk in run_campaign(Campaign(spec), jobs=jobs):
-        if begin:
+    done, begin = 0, (0.0, 0.0)
+    for number, chunk in enumerate(run_campaign(Campaign(spec), jobs=jobs)):
+        if number:
             done += len(chunk)
-        begin = begin or time.perf_counter()
+        else:
+            begin = time.perf_counter(), time.process_time()
     if not done:
         raise EngineError("the campaign is too short to be timed", hint=f"give it more than {CHUNK} cases")
-    return done / (time.perf_counter() - begin)
+    return Rates(done / (time.perf_counter() - begin[0]), done / (time.process_time() - begin[1]))

@@ -201,6 +201,16 @@ def test_an_option_that_makes_no_sense_ends_with_2_and_no_file(
     assert err
 
 
+def test_an_output_below_a_file_is_refused_before_a_case_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("cosim.campaign.run.Campaign.chunk", lambda *_arguments: pytest.fail("a case was played"))
+
+    assert run(["campaign", DEMO, "--limit", "1", "--junit", str(tmp_path / "file" / "junit.xml")]) == 2
+    assert "file is not a directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", ["missing", "empty", "garbage", "cut", "damaged"])
 def test_a_file_that_does_not_boot_ends_with_2_and_says_why(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -43,24 +44,53 @@ def test_a_decision_that_goes_the_other_way_is_not_timed(monkeypatch: pytest.Mon
         decisions.decision_rates(load_private_key(key_file(TEST_KEY)), Profile.HARDENED, TINY)
 
 
+def test_a_campaign_has_rates_of_wall_and_of_processor_time() -> None:
+    image = bound_image(firmware_file("demo_m4.elf").read_bytes())
+
+    rates = campaigns.case_rates(CampaignSpec(image, kinds=(Kind.MUTATION,), limit=CHUNK + 1), 1)
+
+    assert min(rates.wall, rates.processor) > 0
+
+
 def test_a_campaign_of_a_single_chunk_has_no_rate() -> None:
     image = bound_image(firmware_file("demo_m4.elf").read_bytes())
 
     with pytest.raises(EngineError, match="too short"):
-        campaigns.case_rate(CampaignSpec(image, kinds=(Kind.MUTATION,), limit=CHUNK), 1)
+        campaigns.case_rates(CampaignSpec(image, kinds=(Kind.MUTATION,), limit=CHUNK), 1)
+
+
+def test_a_rate_counts_what_came_after_the_first_chunk_over_the_time_since_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+
+    def chunks(*_arguments: object, **_options: object) -> Iterator[list[None]]:
+        nonlocal now
+        for seconds, cases in ((50, 64), (2, 64), (3, 11)):
+            now += seconds
+            yield [None] * cases
+
+    monkeypatch.setattr(campaigns, "run_campaign", chunks)
+    monkeypatch.setattr(campaigns, "Campaign", lambda _spec: None)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    monkeypatch.setattr("time.process_time", lambda: now / 2)
+
+    assert campaigns.case_rates(CampaignSpec(b""), 1) == campaigns.Rates((64 + 11) / 5, (64 + 11) / 2.5)
 
 
 def test_rates_of_a_campaign_stand_beside_a_fresh_process_and_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaigns, "KINDS", {Kind.MUTATION: "mutation"})
-    monkeypatch.setattr(campaigns, "JOBS", (1, 1))  # starting processes takes seconds, and they have tests of their own
+    rates = {1: campaigns.Rates(100.0, 300.0), 2: campaigns.Rates(150.0, 1.0)}
+    monkeypatch.setattr(campaigns, "case_rates", lambda _spec, jobs: rates[jobs])
 
     found = [f for f in campaigns.measure_campaigns(TINY) if isinstance(f, Measurement)]
 
-    assert [f.name for f in found] == ["mutation: a fresh process each", "mutation: --jobs 1", "mutation: --jobs 1"]
-    fresh, one, again = found
-    assert one.ratios[0].value == pytest.approx(one.value / fresh.value)
-    assert [ratio.yardstick for ratio in again.ratios] == ["a fresh process each", "one process"]
-    assert again.ratios[1].value == pytest.approx(again.value / one.value)
+    names = ["a fresh process each", "one process", "--jobs 1", "--jobs 2"]
+    assert [f.name for f in found] == [f"mutation: {name}" for name in names]
+    fresh, one, _, two = found
+    assert [ratio.yardstick for ratio in one.ratios] == ["a fresh process each"]
+    assert one.ratios[0].value == pytest.approx(300 / fresh.value)
+    assert [(ratio.yardstick, ratio.value) for ratio in two.ratios] == [("--jobs 1", 1.5)]
 
 
 def test_both_are_sections_of_the_benchmark() -> None:
