@@ -1,7 +1,7 @@
 """How fast campaigns are: cases that the TA refuses, and cases of the whole SoC, beside a fresh process for each case.
 
 Rates of one process are of its processor time; rates by `--jobs` are of wall time and want an idle machine. They count
-from the first finished chunk on, so that starting up and the positive control are only in the number for a fresh process.
+from the first finished chunk on, so that starting up and the positive control are only in the rate of fresh processes.
 """
 
 from __future__ import annotations
