@@ -25,6 +25,12 @@ PROBES = (
     "probe_lockup",
     "probe_it",
     "probe_stores",
+    "nvic_cases",
+    "nvic_hostile",
+    "kernel_m4",
+    "watchdog_m4",
+    "mpu_m4",
+    "irq_probe",
     "a7_probe_irq",
 )
 

@@ -64,11 +64,11 @@ EXCP_SWI = 2
 EXCP_PREFETCH_ABORT = 3
 EXCP_BKPT = 7
 EXCP_EXCEPTION_EXIT = 8
+EXCP_NOCP = 17
 
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
 _BKPT, _TRCENA, _MON_EN = 1 << 1, 1 << 24, 1 << 16
-_FPU = (10, 11)
 
 
 class CortexM4(M4Exceptions):
@@ -89,8 +89,11 @@ class CortexM4(M4Exceptions):
         self.mpu = Mpu(self._on_mpu_change)
         self.scs = SystemControl(machine.log, self, lambda: self.time_ps, self.systick, self.mpu)
         self.debug = DebugBlocks(lambda: self.lane.retired, lambda: bool(self.scs.value("DEMCR") & _TRCENA))
-        self._mpu_view: bool | None = None  # whether software is privileged, while the MPU decides
-        self._mpu_dirty = False
+        #: Whether software is privileged, while the MPU decides: now, and when the view of memory was made last.
+        self._mpu_view: bool | None = None
+        self._mapped_view: bool | None = None
+        self._mpu_dirty = self._relax = False
+        self._mpu_used = False
         self._executed: set[int] = set()  # pages with mixed rights that had to be made executable
         self._waits_for_event = False
         self._send_event = event_line(machine, M4_SENDS)
@@ -155,7 +158,7 @@ class CortexM4(M4Exceptions):
         self.event = self._waits_for_event = False
         self.lane.it_left = self.lane.busy = self.lane.pass_at = 0
         self.registers.reset(0, 1)
-        self._on_mpu_change()
+        self._relax, self._mpu_used = True, self._mpu_used or self.mpu.enabled
         self.mpu_follows()
         self.update_traps(self.masks())
         vectors = self.vector(0), self.vector(1)
@@ -260,18 +263,14 @@ class CortexM4(M4Exceptions):
             self.take(BUS_FAULT, PRECISERR | BFARVALID, fault.address)
 
     def take_undefined(self) -> None:
-        """Deliver UNDEFINSTR, NOCP for another coprocessor than the FPU, INVSTATE when the T bit is clear."""
-        if not self.uc.reg_read(UC_ARM_REG_XPSR) & XPSR_T:
-            self.take(USAGE_FAULT, INVSTATE)
-            return
-        first, second = (int.from_bytes(self.uc.mem_read(self.pc + n, 2), "little") for n in (0, 2))
-        other = first & 0xEC00 == 0xEC00 and second >> 8 & 0xF not in _FPU and first & 0x0300 != 0x0300
-        self.take(USAGE_FAULT, NOCP if other else UNDEFINSTR)
+        """Deliver UNDEFINSTR, or INVSTATE when the T bit is clear."""
+        self.take(USAGE_FAULT, UNDEFINSTR if self.uc.reg_read(UC_ARM_REG_XPSR) & XPSR_T else INVSTATE)
 
     def take_interrupt(self, number: int) -> None:
         """Deliver an exception that Unicorn reported by number."""
         if number == EXCP_SWI:
             self.complete()
+            self.machine.timers.run_due(self.time_ps)  # what expires at this very instruction may go first
             self.take(SVCALL)
         elif number in (EXCP_EXCEPTION_EXIT, EXCP_PREFETCH_ABORT):
             self.complete()  # the branch; the instruction at its target was never announced
@@ -282,6 +281,9 @@ class CortexM4(M4Exceptions):
         elif number == EXCP_BKPT:
             self.lane.busy = 0
             self._take_breakpoint()
+        elif number == EXCP_NOCP:
+            self.lane.busy = 0
+            self.take(USAGE_FAULT, NOCP)
         else:
             self.lane.busy = 0
             self.lock_up(f"unsupported exception {number}")
@@ -303,32 +305,42 @@ class CortexM4(M4Exceptions):
         self.alert()
 
     def mpu_follows(self) -> None:
-        """See `M4Exceptions.mpu_follows`."""
-        if not (self.mpu.enabled or self._mpu_dirty):
+        """See `M4Exceptions.mpu_follows`. While the MPU is off, the view stays as it is until that gets in the way."""
+        if not self._mpu_used and not self.mpu.enabled:
             return
+        self._mpu_used = True
         applies = self.mpu.enabled and self.mpu.applies(self.scs.nvic.execution_priority(self.masks()))
-        view = self.registers.mode().privileged if applies else None
-        if view != self._mpu_view or self._mpu_dirty:
-            self._mpu_view, self._mpu_dirty = view, False
-            if self._pieces:
-                self.remap()
+        self._mpu_view = self.registers.mode().privileged if applies else None
+        if self._mpu_view is None and not self._relax:
+            return
+        if self._mpu_view != self._mapped_view or self._mpu_dirty:
+            self._mapped_view, self._mpu_dirty = self._mpu_view, False
+            self.remap()
+        self._relax = False
 
     def forbids(self, kind: AccessKind, address: int, size: int) -> bool:
         """See `Core.forbids`; the private peripheral bus is not the MPU's business (B3.5.1)."""
-        if self._mpu_view is None or PPB_BASE <= address < PPB_BASE + PPB_SIZE:
+        if self._mpu_view is None:
+            if self._mapped_view is not None and self._is_home(address):
+                self._relax = True
+                self.alert()
+            return False
+        if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
             return False
         return not self.mpu.allows(address, size, RIGHT_OF[kind], privileged=self._mpu_view)
 
+    def _is_home(self, address: int) -> bool:
+        window = self._window_at(address)
+        return window is not None and self.machine.homes.get(window.target.name) == self.name
+
     def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
         """See `Core.carve`. Memory that is home to the other core is left to `forbids`: mapping it anew is slow."""
-        if self._mpu_view is None:
-            yield base, end, Rights.ALL
-            return
-        if self.machine.homes.get(bank.name) != self.name:
-            yield base, end, Rights.NONE
+        home = self.machine.homes.get(bank.name) == self.name
+        if self._mapped_view is None or not home:
+            yield base, end, Rights.ALL if home or not self._mpu_used else Rights.NONE
             return
         done = base
-        for first, last, rights in self.mpu.runs(base, end, privileged=self._mpu_view):
+        for first, last, rights in self.mpu.runs(base, end, privileged=self._mapped_view):
             inner, outer = -(-max(first, done) // PAGE) * PAGE, last // PAGE * PAGE if last != end else end
             if inner > done:
                 yield from self._mixed(done, inner)
@@ -345,18 +357,18 @@ class CortexM4(M4Exceptions):
             yield page, page + PAGE, Rights.READ | Rights.FETCH if page in self._executed else Rights.NONE
 
     def _make_executable(self, address: int) -> bool:
-        """Let a page with mixed rights be executed from, if that is why the fetch at `address` failed."""
+        """Let a page be executed from, if mixed rights or an MPU that was on before are why the fetch failed."""
         page = address & ~(PAGE - 1)
-        piece = next((p for p in self._pieces if p.base <= page < p.base + p.size), None)
         window = self._window_at(address)
-        if self._mpu_view is None or piece is None or window is None or page in self._executed:
-            return False
-        bank = window.target
-        if not isinstance(bank, MemoryBank) or self.machine.homes.get(bank.name) != self.name:
+        if self._mapped_view is None or window is None or not self._is_home(address) or page in self._executed:
             return False
         offset = window.offset + address - window.address
-        if self.machine.firewall.decide(self.initiator, bank.name, offset, 2, AccessKind.FETCH) is not None:
+        if self.machine.firewall.decide(self.initiator, window.target.name, offset, 2, AccessKind.FETCH) is not None:
             return False
+        if self._mpu_view is None:
+            self._relax = True
+            self.mpu_follows()
+            return True
         self._executed.add(page)
         self.remap()
         return True
@@ -379,8 +391,7 @@ class CortexM4(M4Exceptions):
         self.systick.load(systick)
         self.mpu.load(mpu)
         self.debug.load(debug)
-        alerted = self.alerted_at
-        self._on_mpu_change()
+        self._executed.clear()
+        self._mpu_dirty = self._relax = True
         self.mpu_follows()
-        self.alerted_at = alerted
         self.update_traps(self.masks())
