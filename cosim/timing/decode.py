@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from capstone import CS_ARCH_ARM, CS_MODE_ARM, CS_MODE_MCLASS, CS_MODE_THUMB, Cs, CsInsn
 from capstone.arm_const import (
+    ARM_CC_AL,
+    ARM_CC_INVALID,
     ARM_OP_MEM,
     ARM_OP_REG,
     ARM_REG_D0,
@@ -41,6 +42,7 @@ _FIXED: dict[int, int] = {ARM_REG_SP: 1 << 13, ARM_REG_LR: 1 << 14, ARM_REG_PC: 
 _STACK = frozenset({"push", "pop", "vpush", "vpop"})
 _MULTIPLE = ("ldm", "stm", "vldm", "vstm")
 _ADDEND_FIRST = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
+_HINTS = frozenset({"nop", "yield", "wfe", "wfi", "sev", "sevl"})
 #: Old names that capstone still uses.
 _NAMES = {"fmstat": "vmrs", "fconsts": "vmov", "fconstd": "vmov", "fmdhr": "vmov"}
 
@@ -127,10 +129,6 @@ class Decoder:
             return 4
         return 4 if len(code) >= 4 and code[1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
 
-    @cached_property
-    def _hints(self) -> frozenset[str]:
-        return frozenset({"nop", "yield", "wfe", "wfi", "sev", "sevl"})
-
     def _row(self, name: str, instruction: CsInsn, writes: int) -> Row | None:
         rows = self._rows.get(name)
         if rows is None:
@@ -138,7 +136,7 @@ class Decoder:
         return next((row for row in rows if _holds(row.when, instruction, writes)), None)
 
     def _cost(self, instruction: CsInsn) -> InstructionCost:
-        name = _name(instruction, self._hints)
+        name = _name(instruction)
         reads, writes = (_mask(registers) for registers in instruction.regs_access())
         operands = instruction.operands
         registers = [register_bits(operand.reg) if operand.type == ARM_OP_REG else 0 for operand in operands]
@@ -152,6 +150,7 @@ class Decoder:
         cycles = row.cycles
         if row.registers_per_cycle:
             cycles += -(-_words(name, registers) // row.registers_per_cycle)
+        leaves = row.always_leaves or bool(writes & PC and row.refill and not name.startswith(("b", "cb")))
         divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
         return InstructionCost(
             instruction.address,
@@ -162,7 +161,7 @@ class Decoder:
             writes=writes,
             address_registers=_address_registers(name, instruction, registers),
             addend=registers[0] if name in _ADDEND_FIRST else 0,
-            leaves=row.always_leaves or bool(writes & PC and row.refill and not name.startswith(("b", "cb"))),
+            leaves=leaves and instruction.cc in (ARM_CC_AL, ARM_CC_INVALID),
             dividend=registers[-2].bit_length() - 1 if divide else 0,
             divisor=registers[-1].bit_length() - 1 if divide else 0,
             signed=name == "sdiv",
@@ -208,9 +207,9 @@ def _mask(registers: list[int]) -> int:
     return mask
 
 
-def _name(instruction: CsInsn, hints: frozenset[str]) -> str:
+def _name(instruction: CsInsn) -> str:
     text: str = instruction.mnemonic.partition(".")[0]
-    if text in hints:
+    if text in _HINTS:
         return text
     name: str = instruction.insn_name()
     return _NAMES.get(name, name)

@@ -30,6 +30,8 @@ def cycles_of(code: bytes, *, thumb: bool) -> int:
         ("ldm r0, {r1, r2, r3, r4}", "1e0090e8", 3),
         ("mul r0, r1, r2; add r3, r3, r0", "910200e0003083e0", 3),
         ("vldm r0!, {s0, s1}; vadd.f32 s2, s0, s1", "020ab0ec201a30ee", 3),
+        ("pop {r4, pc}; add r0, r1, r2", "1080bde8020081e0", 4),
+        ("popeq {r4, pc}; add r0, r1, r2", "1080bd08020081e0", 3),
         ("smc #0", "700060e1", 4),
     ],
     ids=lambda value: value if isinstance(value, str) and ("," in value or "#" in value) else "",
