@@ -69,11 +69,6 @@ class InstructionCost:
     divisor: int = 0
     signed: bool = False
 
-    @property
-    def may_leave(self) -> bool:
-        """Control may go elsewhere than to the next instruction."""
-        return self.row.refill > 0 or self.leaves
-
 
 def register_bits(register: int) -> int:
     """The bit mask of a capstone register id; 0 for flags and system registers."""
@@ -92,7 +87,6 @@ class Decoder:
     def __init__(self, table: CostTable, *, thumb: bool = True) -> None:
         self.table = table
         self.thumb = thumb
-        self.step = 2 if thumb else 4
         mode = CS_MODE_THUMB if thumb else CS_MODE_ARM
         if table.core.startswith("cortex-m"):
             mode |= CS_MODE_MCLASS
@@ -103,7 +97,7 @@ class Decoder:
     def decode(self, code: bytes, address: int) -> tuple[InstructionCost, ...]:
         """All instructions of `code`, which lies at `address`, back to back.
 
-        What is no instruction, a cut-off last one included, is passed over a halfword (ARM state: a word) at a time.
+        What is no instruction is passed over by the length that its first halfword tells; a cut-off one ends the bytes.
         """
         return tuple(self._decode(code, address))
 
@@ -119,8 +113,7 @@ class Decoder:
         # One at a time: capstone carries IT state within a call, and would end the call at what it does not know.
         instruction = next(self._capstone.disasm(code[:4], address, 1), None)
         if instruction is None or not instruction.size:
-            size = min(self._width(code), max(len(code), 1))
-            return InstructionCost(address, size, self.table.unlisted, self.table.unlisted.cycles, known=False)
+            return self._unknown(address, min(self._width(code), max(len(code), 1)))
         return self._cost(instruction)
 
     def _width(self, code: bytes) -> int:
@@ -128,6 +121,10 @@ class Decoder:
         if not self.thumb:
             return 4
         return 4 if len(code) >= 4 and code[1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
+
+    def _unknown(self, address: int, size: int) -> InstructionCost:
+        row = self.table.unlisted
+        return InstructionCost(address, size, row, row.cycles, known=False)
 
     def _row(self, name: str, instruction: CsInsn, writes: int) -> Row | None:
         rows = self._rows.get(name)
@@ -144,9 +141,7 @@ class Decoder:
             writes |= sum(registers[1:])  # capstone leaves them out
         row = self._row(name, instruction, writes)
         if row is None:
-            return InstructionCost(
-                instruction.address, instruction.size, self.table.unlisted, self.table.unknown_cycles, known=False
-            )
+            return self._unknown(instruction.address, instruction.size)
         cycles = row.cycles
         if row.registers_per_cycle:
             cycles += -(-_words(name, registers) // row.registers_per_cycle)
