@@ -1,21 +1,15 @@
-"""One core on Unicorn: its view of memory, its accesses to blocks, and the raw reasons why it stopped.
+"""One core on Unicorn: its accesses to blocks, and the raw reasons why it stopped.
 
-RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and
-every RAM range that the firewall forbids to this core, is an MMIO mapping that grants no right. RAM that the core may
-only read, and every bank that is home to another core, is mapped without the right to write. So the hook of invalid
-accesses sees each access that is not plain RAM, and makes it by the bus. Unicorn then reads what the bus gave, and
-discards the write. Translations of code that was written behind a core's back are dropped (Unicorn would go on
-executing the old bytes).
-
-In that hook an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though, and does
-not leave it at a store or before a trapped instruction: then the core is *frozen*, which is to say that nothing the
-rest of the block does has an effect.
+What is not plain memory to a core (`memory_view.py`) gets to the hook of invalid accesses, which makes the access by
+the bus. In that hook an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though,
+and does not leave it at a store or before a trapped instruction: then the core is *frozen*, which is to say that
+nothing the rest of the block does has an effect.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,25 +22,20 @@ from unicorn import (
     UC_MEM_READ_PROT,
     UC_MEM_WRITE_PROT,
     UC_MEM_WRITE_UNMAPPED,
-    UC_PROT_ALL,
-    UC_PROT_EXEC,
-    UC_PROT_NONE,
-    UC_PROT_READ,
-    UC_PROT_WRITE,
     Uc,
 )
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
-from cosim.access import AccessKind, Initiator, Rights
-from cosim.bus import Outcome, View, Window
+from cosim.access import AccessKind
+from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, time_of
+from cosim.engine.unicorn.loop import Loop, time_of
+from cosim.engine.unicorn.memory_view import MemoryView
 from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
 from cosim.events import CoreStopped, ForeignWrite
 from cosim.memory import MemoryBank
 
-PAGE = 0x1000
 #: The WFE hint as it lies in memory: T1, T2 and A1 encodings (the A32 one with any condition).
 WAIT_FOR_EVENT = (b"\x20\xbf", b"\xaf\xf3\x02\x80", *(bytes((0x02, 0xF0, 0x20, c << 4 | 3)) for c in range(15)))
 _KIND_OF = {
@@ -69,33 +58,16 @@ class Fault:
     forbidden: bool = False  # the core's own memory protection stopped it
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """One mapping in Unicorn; `offset` is where it begins in `window`'s target (None for pages of blocks)."""
-
-    base: int
-    size: int
-    permissions: int
-    window: Window | None
-
-
-class Core(ABC):
+class Core(MemoryView):
     """State shared by both architectures; subclasses deliver exceptions."""
 
-    name = ""
-    initiator = Initiator.DEBUG
-    view: View = "a7"
-    #: Base and size of a range that only this core sees and serves itself.
-    private_range: tuple[int, int] | None = None
     #: What `take_trap` serves; the subclass switches them on in `lane.traps_on`.
     traps: ClassVar[tuple[Trap, ...]] = ()
     #: The register that holds ITSTATE and the T bit, and where the latter is.
     status_register, thumb_bit = UC_ARM_REG_CPSR, 5
 
     def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
-        self.machine = machine
-        self.uc = uc
-        self.lane: Lane = loop.add(uc._uch.value)
+        super().__init__(machine, uc, loop)
         self.lane.mips = mips
         self.state = CoreState.HELD
         self.fault: Fault | None = None
@@ -109,14 +81,10 @@ class Core(ABC):
         self.alert: Callable[[], None] = lambda: None
         #: The virtual time at which it was called first since the last look.
         self.alerted_at: int | None = None
-        self._loop = loop
         self._value = 0  # what the read at work gets, and its address
         self._read_at = 0
         self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
-        self._pieces: list[_Piece] = []
-        self._last_piece: _Piece | None = None  # of host_address
-        self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
         uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
         uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
@@ -172,7 +140,7 @@ class Core(ABC):
         self.lane.origin_ps, self.lane.origin_retired = max(at_ps, self.time_ps), self.lane.retired
         self.set_state(CoreState.RUNNING)
 
-    def deliver(self) -> None:  # noqa: B027 - a core without interrupts has nothing to take
+    def deliver(self) -> None:
         """Take what can be taken now; called after `alert`, while the core runs and stands between two instructions."""
 
     # -- trapped instructions --------------------------------------------------------------------------------------
@@ -211,125 +179,6 @@ class Core(ABC):
     @abstractmethod
     def take_undefined(self) -> None:
         """Deliver an undefined instruction."""
-
-    # -- memory ------------------------------------------------------------------------------------------------
-
-    def map_all(self) -> None:
-        """Build the view for the first time."""
-        for window in self._windows():
-            if isinstance(window.target, MemoryBank):
-                self._grants[window.target.name] = self._ask_grants(window.target)
-                self._map_pieces(self._plan(window, window.target))
-        for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
-            self._map_mmio(base, size, None)
-        if self.private_range is not None:
-            self._map_mmio(*self.private_range, None)
-        self._publish_code()
-
-    def remap(self, target: str | None = None) -> None:
-        """Map the windows of one bank, or all, anew where the answer of firewall or memory protection changed."""
-        changed = False
-        for window in self._windows():
-            bank = window.target
-            if not isinstance(bank, MemoryBank) or (target is not None and bank.name != target):
-                continue
-            self._grants[bank.name] = self._ask_grants(bank)
-            present = [piece for piece in self._pieces if piece.window is window]
-            planned = self._plan(window, bank)
-            if planned == present:
-                continue
-            for piece in present:
-                self.uc.mem_unmap(piece.base, piece.size)
-            self._pieces = [piece for piece in self._pieces if piece.window is not window]
-            self._last_piece = None
-            self._map_pieces(planned)
-            changed = True
-        if changed:
-            self._publish_code()
-
-    def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:  # noqa: ARG002
-        """What the core's own memory protection leaves of a range, in whole pages: (base, end, rights).
-
-        What may not be read there is mapped without any right, so that `forbids` is asked about each access.
-        """
-        return ((base, end, Rights.ALL),)
-
-    def forbids(self, kind: AccessKind, address: int, size: int) -> bool:  # noqa: ARG002
-        """Whether the core's own memory protection stops an access."""
-        return False
-
-    def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
-        """Drop the translations of bytes that were written behind this core's back."""
-        for window in self._windows():
-            if window.target is bank and window.offset < offset + size and offset < window.offset + window.size:
-                first = max(offset, window.offset) - window.offset + window.address
-                last = min(offset + size, window.offset + window.size) - window.offset + window.address
-                self.uc.ctl_remove_cache(first, last)
-
-    def host_address(self, address: int, size: int, *, write: bool) -> int | None:
-        """Where `size` bytes of memory lie in the host, if all that this core may do there needs no asking."""
-        right = UC_PROT_WRITE if write else UC_PROT_READ
-        piece = self._last_piece
-        if piece is None or not piece.base <= address <= piece.base + piece.size - size:
-            piece = next((p for p in self._pieces if p.base <= address <= p.base + p.size - size), None)
-        if piece is None or not piece.permissions & right:
-            return None
-        self._last_piece, window = piece, piece.window
-        if window is None or not isinstance(window.target, MemoryBank):
-            return None
-        return window.target.host_address + window.offset + address - window.address
-
-    def _window_at(self, address: int) -> Window | None:
-        return self.machine.bus.window_at(self.view, address)
-
-    def _windows(self) -> Iterable[Window]:
-        return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
-
-    def _ask_grants(self, bank: MemoryBank) -> tuple[tuple[int, int, Rights], ...]:
-        grants = self.machine.firewall.grants(self.initiator, bank.name, bank.size)
-        return tuple((grant.offset, grant.size, grant.rights) for grant in grants)
-
-    def _plan(self, window: Window, bank: MemoryBank) -> list[_Piece]:
-        home = self.machine.homes.get(bank.name) == self.name
-        pieces = []
-        for offset, size, granted in self._grants[bank.name]:
-            first = max(offset, window.offset)
-            last = min(offset + size, window.offset + window.size)
-            if first >= last:
-                continue
-            shift = window.address - window.offset
-            allowed = Rights.READ | Rights.FETCH in granted
-            for base, end, rights in self.carve(bank, first + shift, last + shift) if allowed else ():
-                permissions = _permissions(granted & rights if home else granted & rights & ~Rights.WRITE)
-                pieces.append(_Piece(base, end - base, permissions, window))
-            if not allowed:
-                pieces.append(_Piece(first + shift, last - first, UC_PROT_NONE, window))
-        return pieces
-
-    def _map_pieces(self, pieces: Iterable[_Piece]) -> None:
-        for piece in pieces:
-            window = piece.window
-            if piece.permissions == UC_PROT_NONE or window is None or not isinstance(window.target, MemoryBank):
-                self._map_mmio(piece.base, piece.size, window)
-                continue
-            offset = window.offset + piece.base - window.address
-            self.uc.mem_map_ptr(piece.base, piece.size, UC_PROT_ALL, window.target.host_address + offset)
-            if piece.permissions != UC_PROT_ALL:  # only taking the right away makes Unicorn discard writes
-                self.uc.mem_protect(piece.base, piece.size, piece.permissions)
-            self._pieces.append(piece)
-
-    def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
-        self.uc.mmio_map(base, size, self._on_read, base, _written_before, base)
-        self.uc.mem_protect(base, size, UC_PROT_NONE)
-        self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
-
-    def _publish_code(self) -> None:
-        ranges = []
-        for piece in self._pieces:
-            if piece.window is not None and isinstance(piece.window.target, MemoryBank):
-                offset = piece.window.offset + piece.base - piece.window.address
-                ranges.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
-        self._loop.set_code(self.lane, ranges)
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
@@ -421,14 +270,14 @@ class Core(ABC):
     def _freeze(self) -> None:
         """Keep the state before the instruction at work, and let nothing more be stored."""
         self._frozen = self.uc.context_save(), tuple(getattr(self.lane, f) for f in _COUNTED)
-        self._protect_all(frozen=True)
+        self.protect_all(frozen=True)
 
     def thaw(self) -> None:
         """Back to the state before the instruction that was given up, if the rest of an IT block ran on after it."""
         if self._frozen is None:
             return
         (context, counted), self._frozen = self._frozen, None
-        self._protect_all(frozen=False)
+        self.protect_all(frozen=False)
         self.uc.context_restore(context)
         for field, value in zip(_COUNTED, counted, strict=True):
             setattr(self.lane, field, value)
@@ -440,12 +289,6 @@ class Core(ABC):
         state = self.lane.it_state if self.lane.it_left else 0
         status = self.uc.reg_read(self.status_register) & ~_IT_BITS
         self.uc.reg_write(self.status_register, status | (state & 3) << 25 | (state >> 2) << 10)
-
-    def _protect_all(self, *, frozen: bool) -> None:
-        for piece in self._pieces:
-            if piece.permissions & UC_PROT_WRITE:
-                left = piece.permissions & ~UC_PROT_WRITE if frozen else piece.permissions
-                self.uc.mem_protect(piece.base, piece.size, left)
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """One access as the bus answers it; subclasses serve their private range before."""
@@ -489,31 +332,7 @@ _COUNTED = ("retired", "busy", "pc", "it_left", "it_pc", "it_state")
 _SAVED = (*_COUNTED, "pass_at", "origin_ps", "origin_retired")
 
 
-def _permissions(rights: Rights) -> int:
-    """Unicorn's permissions for rights over memory; none at all where it may not be read."""
-    if Rights.READ not in rights:
-        return int(UC_PROT_NONE)
-    write, fetch = Rights.WRITE in rights, Rights.FETCH in rights
-    return int(UC_PROT_READ | (UC_PROT_WRITE if write else 0) | (UC_PROT_EXEC if fetch else 0))
-
-
 def _register_number(name: str) -> int | None:
     from unicorn import arm_const  # noqa: PLC0415 - one name table, needed only by debuggers and reports
 
     return getattr(arm_const, f"UC_ARM_REG_{name.upper()}", None)
-
-
-def _written_before(_uc: Uc, _offset: int, _size: int, _value: int, _base: int) -> None:
-    """The hook of invalid accesses made the write."""
-
-
-def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:
-    """The 4 KiB pages that the windows touch, as maximal runs (base, size)."""
-    pages = sorted({page for w in windows for page in range(w.address // PAGE, (w.address + w.size - 1) // PAGE + 1)})
-    runs: list[tuple[int, int]] = []
-    for page in pages:
-        if runs and runs[-1][0] + runs[-1][1] == page * PAGE:
-            runs[-1] = (runs[-1][0], runs[-1][1] + PAGE)
-        else:
-            runs.append((page * PAGE, PAGE))
-    return runs

@@ -14,7 +14,7 @@ from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTE
 from cosim.access import RIGHT_OF, AccessKind, Initiator, Rights
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.core import PAGE, Fault
+from cosim.engine.unicorn.core import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
@@ -28,6 +28,7 @@ from cosim.engine.unicorn.m4_traps import (
     UNMASKING_BITS,
     M4Trap,
 )
+from cosim.engine.unicorn.memory_view import PAGE
 from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,

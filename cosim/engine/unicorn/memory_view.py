@@ -1,0 +1,206 @@
+"""What one core on Unicorn sees of memory.
+
+RAM is mapped at the address of the bank's own buffer, so all cores and aliases share one copy. Everything else, and
+every RAM range that the firewall forbids to this core, is an MMIO mapping that grants no right. RAM that the core may
+only read, and every bank that is home to another core, is mapped without the right to write. So the hook of invalid
+accesses sees each access that is not plain RAM, and makes it by the bus. Unicorn then reads what the bus gave, and
+discards the write. Translations of code that was written behind a core's back are dropped (Unicorn would go on
+executing the old bytes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from unicorn import UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_NONE, UC_PROT_READ, UC_PROT_WRITE, Uc
+
+from cosim.access import AccessKind, Initiator, Rights
+from cosim.bus import View, Window
+from cosim.engine import Machine
+from cosim.engine.unicorn.loop import CodeRange, Lane, Loop
+from cosim.memory import MemoryBank
+
+PAGE = 0x1000
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One mapping in Unicorn; `offset` is where it begins in `window`'s target (None for pages of blocks)."""
+
+    base: int
+    size: int
+    permissions: int
+    window: Window | None
+
+
+class MemoryView(ABC):
+    """The mappings of one Unicorn instance; `Core` makes the accesses that they do not grant."""
+
+    name = ""
+    initiator = Initiator.DEBUG
+    view: View = "a7"
+    #: Base and size of a range that only this core sees and serves itself.
+    private_range: tuple[int, int] | None = None
+
+    def __init__(self, machine: Machine, uc: Uc, loop: Loop) -> None:
+        self.machine = machine
+        self.uc = uc
+        self.lane: Lane = loop.add(uc._uch.value)
+        self._loop = loop
+        self._pieces: list[_Piece] = []
+        self._last_piece: _Piece | None = None  # of host_address
+        self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
+
+    @abstractmethod
+    def _on_read(self, uc: Uc, offset: int, size: int, base: int) -> int:
+        """The value of a read that the hook of invalid accesses has made."""
+
+    def map_all(self) -> None:
+        """Build the view for the first time."""
+        for window in self._windows():
+            if isinstance(window.target, MemoryBank):
+                self._grants[window.target.name] = self._ask_grants(window.target)
+                self._map_pieces(self._plan(window, window.target))
+        for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
+            self._map_mmio(base, size, None)
+        if self.private_range is not None:
+            self._map_mmio(*self.private_range, None)
+        self._publish_code()
+
+    def remap(self, target: str | None = None) -> None:
+        """Map the windows of one bank, or all, anew where the answer of firewall or memory protection changed."""
+        changed = False
+        for window in self._windows():
+            bank = window.target
+            if not isinstance(bank, MemoryBank) or (target is not None and bank.name != target):
+                continue
+            self._grants[bank.name] = self._ask_grants(bank)
+            present = [piece for piece in self._pieces if piece.window is window]
+            planned = self._plan(window, bank)
+            if planned == present:
+                continue
+            for piece in present:
+                self.uc.mem_unmap(piece.base, piece.size)
+            self._pieces = [piece for piece in self._pieces if piece.window is not window]
+            self._last_piece = None
+            self._map_pieces(planned)
+            changed = True
+        if changed:
+            self._publish_code()
+
+    def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:  # noqa: ARG002
+        """What the core's own memory protection leaves of a range, in whole pages: (base, end, rights).
+
+        What may not be read there is mapped without any right, so that `forbids` is asked about each access.
+        """
+        return ((base, end, Rights.ALL),)
+
+    def forbids(self, kind: AccessKind, address: int, size: int) -> bool:  # noqa: ARG002
+        """Whether the core's own memory protection stops an access."""
+        return False
+
+    def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
+        """Drop the translations of bytes that were written behind this core's back."""
+        for window in self._windows():
+            if window.target is bank and window.offset < offset + size and offset < window.offset + window.size:
+                first = max(offset, window.offset) - window.offset + window.address
+                last = min(offset + size, window.offset + window.size) - window.offset + window.address
+                self.uc.ctl_remove_cache(first, last)
+
+    def host_address(self, address: int, size: int, *, write: bool) -> int | None:
+        """Where `size` bytes of memory lie in the host, if all that this core may do there needs no asking."""
+        right = UC_PROT_WRITE if write else UC_PROT_READ
+        piece = self._last_piece
+        if piece is None or not piece.base <= address <= piece.base + piece.size - size:
+            piece = next((p for p in self._pieces if p.base <= address <= p.base + p.size - size), None)
+        if piece is None or not piece.permissions & right:
+            return None
+        self._last_piece, window = piece, piece.window
+        if window is None or not isinstance(window.target, MemoryBank):
+            return None
+        return window.target.host_address + window.offset + address - window.address
+
+    def _window_at(self, address: int) -> Window | None:
+        return self.machine.bus.window_at(self.view, address)
+
+    def _windows(self) -> Iterable[Window]:
+        return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
+
+    def _ask_grants(self, bank: MemoryBank) -> tuple[tuple[int, int, Rights], ...]:
+        grants = self.machine.firewall.grants(self.initiator, bank.name, bank.size)
+        return tuple((grant.offset, grant.size, grant.rights) for grant in grants)
+
+    def _plan(self, window: Window, bank: MemoryBank) -> list[_Piece]:
+        home = self.machine.homes.get(bank.name) == self.name
+        pieces = []
+        for offset, size, granted in self._grants[bank.name]:
+            first = max(offset, window.offset)
+            last = min(offset + size, window.offset + window.size)
+            if first >= last:
+                continue
+            shift = window.address - window.offset
+            allowed = Rights.READ | Rights.FETCH in granted
+            for base, end, rights in self.carve(bank, first + shift, last + shift) if allowed else ():
+                permissions = _permissions(granted & rights if home else granted & rights & ~Rights.WRITE)
+                pieces.append(_Piece(base, end - base, permissions, window))
+            if not allowed:
+                pieces.append(_Piece(first + shift, last - first, UC_PROT_NONE, window))
+        return pieces
+
+    def _map_pieces(self, pieces: Iterable[_Piece]) -> None:
+        for piece in pieces:
+            window = piece.window
+            if piece.permissions == UC_PROT_NONE or window is None or not isinstance(window.target, MemoryBank):
+                self._map_mmio(piece.base, piece.size, window)
+                continue
+            offset = window.offset + piece.base - window.address
+            self.uc.mem_map_ptr(piece.base, piece.size, UC_PROT_ALL, window.target.host_address + offset)
+            if piece.permissions != UC_PROT_ALL:  # only taking the right away makes Unicorn discard writes
+                self.uc.mem_protect(piece.base, piece.size, piece.permissions)
+            self._pieces.append(piece)
+
+    def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
+        self.uc.mmio_map(base, size, self._on_read, base, _written_before, base)
+        self.uc.mem_protect(base, size, UC_PROT_NONE)
+        self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
+
+    def _publish_code(self) -> None:
+        ranges = []
+        for piece in self._pieces:
+            if piece.window is not None and isinstance(piece.window.target, MemoryBank):
+                offset = piece.window.offset + piece.base - piece.window.address
+                ranges.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
+        self._loop.set_code(self.lane, ranges)
+
+    def protect_all(self, *, frozen: bool) -> None:
+        """Take the right to write away everywhere, or give it back."""
+        for piece in self._pieces:
+            if piece.permissions & UC_PROT_WRITE:
+                left = piece.permissions & ~UC_PROT_WRITE if frozen else piece.permissions
+                self.uc.mem_protect(piece.base, piece.size, left)
+
+
+def _permissions(rights: Rights) -> int:
+    """Unicorn's permissions for rights over memory; none at all where it may not be read."""
+    if Rights.READ not in rights:
+        return int(UC_PROT_NONE)
+    write, fetch = Rights.WRITE in rights, Rights.FETCH in rights
+    return int(UC_PROT_READ | (UC_PROT_WRITE if write else 0) | (UC_PROT_EXEC if fetch else 0))
+
+
+def _written_before(_uc: Uc, _offset: int, _size: int, _value: int, _base: int) -> None:
+    """The hook of invalid accesses made the write."""
+
+
+def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:
+    """The 4 KiB pages that the windows touch, as maximal runs (base, size)."""
+    pages = sorted({page for w in windows for page in range(w.address // PAGE, (w.address + w.size - 1) // PAGE + 1)})
+    runs: list[tuple[int, int]] = []
+    for page in pages:
+        if runs and runs[-1][0] + runs[-1][1] == page * PAGE:
+            runs[-1] = (runs[-1][0], runs[-1][1] + PAGE)
+        else:
+            runs.append((page * PAGE, PAGE))
+    return runs
