@@ -657,6 +657,25 @@ at_\name:
     bx lr
     .arm
 
+/* The timer interrupts a core at work; probe_ticks is the compare value. */
+    probe timer_at_work
+    mov r0, #1 << 30
+    ldr r1, =GICD + GICD_ISENABLER
+    str r0, [r1]
+    cpsie i
+    mov r0, #241
+    mcr p15, 0, r0, c14, c2, 0          /* CNTP_TVAL */
+    mrrc p15, 2, r0, r1, c14            /* CNTP_CVAL */
+    ldr r2, =probe_ticks
+    str r0, [r2]
+    mov r0, #1
+    mcr p15, 0, r0, c14, c2, 1          /* CNTP_CTL */
+    ldr r2, =probe_count
+7:  ldr r0, [r2]
+    cmp r0, #0
+    beq 7b
+    b probe_end
+
 /* The cycle counter of the performance monitors counts instructions: 204 from the first read to the second. */
     probe cycles
     ldr r2, =probe_ticks

@@ -172,6 +172,19 @@ def test_generic_timer_is_read_and_written_in_both_states_under_conditions_and_i
     assert probe.value == 0x17  # ENABLE, IMASK, ISTATUS, and what the IT block added
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("quantum", QUANTA)
+def test_timer_interrupts_a_core_at_work_at_the_first_boundary_at_which_its_counter_is_there(
+    loop: str, quantum: int
+) -> None:
+    probe = run_probe("timer_at_work", loop, quantum)
+    due_ps = probe.ticks[0] * 10**12 / 24_000_000
+
+    assert probe.identifiers == [TIMER]
+    [(taken_ps, _)] = irqs(probe.soc)
+    assert 0 <= taken_ps - due_ps < 1539  # an instruction of 650 MHz
+
+
 @pytest.mark.parametrize(("name", "undefined"), [("timer_user", 2), ("timer_user_allowed", 2), ("timer_undefined", 4)])
 def test_timer_registers_that_software_does_not_have_are_undefined(name: str, undefined: int) -> None:
     probe = run_probe(name)

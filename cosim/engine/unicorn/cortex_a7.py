@@ -136,11 +136,10 @@ class CortexA7(A7Exceptions):
     def _on_gic_change(self) -> None:
         """The GIC asserts another input, or was armed or disarmed.
 
-        What this core or its timer did it sees at once, and asleep it sees everything at once. Awake, it has run ahead
-        of the others: what they do it sees at the next time on the grid, which no turn of its own passes.
+        What this core or its timer did it sees at once. It has run ahead of the others: what they do it sees at the
+        next time on the grid, which no turn of its own passes, unless it sleeps and that wakes it.
         """
-        own = self._private or self.state is CoreState.SLEEPING or self.machine.log.clock().core == self.name
-        if own:
+        if self._private or self.machine.log.clock().core == self.name:
             self._sample_soon()
             return
         self.alert()
@@ -156,7 +155,6 @@ class CortexA7(A7Exceptions):
         """See `Core.deliver`: sample the GIC; if CPSR allows what it asserts, the vector's instruction is next."""
         if self._samples_now:
             self._samples_now = False
-            self._look.set(None)
             if self._gic is not None:
                 self._signal, self._asserted = self._gic.signal, self._gic.asserted()
             self._take_signal()
