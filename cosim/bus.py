@@ -75,6 +75,10 @@ class _Piece(NamedTuple):
         return self.start + self.size
 
 
+#: From this size in bytes on, a write first looks whether it changes anything.
+_LARGE = 0x1000
+
+
 class SecureView:
     """The bus as the secure world uses it; implements `ta.ports.SecureBus`."""
 
@@ -103,7 +107,7 @@ class Bus:
         self._write_listeners: list[WriteListener] = []
 
     def listen_writes(self, listener: WriteListener) -> None:
-        """Call `listener` after each write that the bus stored in a memory bank (stale translated code)."""
+        """Call `listener` after each write that changed a memory bank through the bus (stale translated code)."""
         self._write_listeners.append(listener)
 
     def secure_view(self) -> SecureView:
@@ -211,6 +215,8 @@ class Bus:
 
     def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
         if isinstance(piece.target, MemoryBank):
+            if piece.size >= _LARGE and piece.target.read(piece.offset, piece.size) == data:
+                return  # wiping what is zero already; to drop translated code for it would cost far more than to look
             piece.target.write(piece.offset, data)
             for listener in self._write_listeners:
                 listener(piece.target, piece.offset, piece.size)
