@@ -45,7 +45,7 @@ _CFSR = {
     25: "a division by zero (DIVBYZERO)",
 }
 _BFARVALID, _MMARVALID = 1 << 15, 1 << 7
-#: Errors that a board shows only later: no TA looks at them.
+#: Errors that most TAs do not look at; a board shows them only later.
 _NOT_REFUSED = ("table-run-address", "no-vectors", "stack-pointer", "reset-vector", "reset-thumb")
 
 
@@ -139,8 +139,8 @@ class _Case:
         if segment is not None:
             place = segment.image, segment.segment
             return [f for f in self._inspection.findings if (f.image, f.segment) == place]
-        errors = (f for f in self._inspection.findings if f.severity is Severity.ERROR)
-        return [f for f in errors if f.code not in _NOT_REFUSED]
+        errors = [f for f in self._inspection.findings if f.severity is Severity.ERROR]
+        return [f for f in errors if f.code not in _NOT_REFUSED] or errors
 
     def _signature(self) -> Cause:
         found = next((f for f in self._inspection.findings if f.code.startswith("signature-")), None)
@@ -152,7 +152,7 @@ class _Case:
     # -- started -------------------------------------------------------------------------------------------------
 
     def after_start(self) -> Iterator[Cause]:
-        causes = [*self._vectors(), *self._lockup()] or list(self._fault())
+        causes = list(self._vectors()) or list(self._lockup()) or list(self._fault())
         core = self._report.core
         if not causes and core is not None and core.reported == STATE_CRASHED:
             hint = "Its own fault handler said so; break there, or look at its console and trace buffer."
@@ -163,8 +163,11 @@ class _Case:
 
     def _vectors(self) -> Iterator[Cause]:
         release = next((r.payload for r in self._records if isinstance(r.payload, CoreReleased)), None)
-        if release is None or (core := self._report.core) is None or core.retired > 1:
+        if release is None or (core := self._report.core) is None:
             return
+        first = next(self._faults(), None)
+        if core.retired > 1 and (first is None or first.stamp.instructions > 1):
+            return  # it went on from its vectors
         sp, entry = release.initial_sp, release.entry
         if not sp and not entry:
             hint = "Put the vector table at 0x00000000 (RETRAM) in a loaded segment; e_entry is not used."
@@ -200,7 +203,9 @@ class _Case:
         if not faults or (self._report.ready and (core is None or core.reported != STATE_CRASHED)):
             return  # a firmware that went on after its fault meant it
         record = faults[-1]
-        first = record.stamp.instructions <= 1
+        first = any(
+            isinstance(r.payload, CoreReleased) and r.payload.entry & ~1 == record.stamp.pc for r in self._records
+        )
         text = f"the M4 took {self._fault_text(record)}"
         if first:
             text = f"the very first instruction faulted: {text}"

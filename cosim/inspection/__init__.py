@@ -86,7 +86,7 @@ def _inspect_signed(data: bytes, name: str, digest: str, key: PublicKey | None) 
     findings = [Finding.of(problem) for problem in scan.problems]
     findings += signed_checks.check_limits(scan)
     check = None if key is None else signed_checks.check_signature(scan, key)
-    findings += signed_checks.signature_finding(scan, check)
+    findings += signed_checks.signature_finding(scan, check, key)
     views, more = _inspect_images(data, scan.images, scan)
     return Inspection(name, Kind.SIGNED, len(data), digest, scan, check, tuple(views), _capped(findings + more))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from cosim.inspection.elf import Load
 from cosim.inspection.model import Finding, HashCheck
 from ta.image_elf import PT_LOAD, Segment
@@ -92,13 +94,34 @@ def check_signature(scan: ImageScan, key: PublicKey) -> SignatureCheck | None:
     return verify(scan.signed_bytes, scan.signature, scan.sign_type, key)
 
 
-def signature_finding(scan: ImageScan, check: SignatureCheck | None) -> Iterator[Finding]:
-    """The finding for a signature that is not valid."""
+def signature_finding(scan: ImageScan, check: SignatureCheck | None, key: PublicKey | None) -> Iterator[Finding]:
+    """The finding for a signature that is not valid under `key`."""
     offset = None if scan.header is None else scan.header.sign_offset
     if check is SignatureCheck.WRONG:
-        hint = (
-            "Check with the public half of the key it was signed with. The TA answers SIGNATURE_INVALID (0xffff3072)."
-        )
-        yield Finding(Severity.ERROR, "signature-wrong", f"the signature is {check.value}", hint, offset)
+        yield _wrong_signature(scan, key, offset)
     elif check is SignatureCheck.OTHER_KEY_KIND:
         yield Finding(Severity.ERROR, "signature-key", check.value, "Give the key that signed this image.", offset)
+
+
+def _wrong_signature(scan: ImageScan, key: PublicKey | None, offset: int | None) -> Finding:
+    denied = "The TA answers SIGNATURE_INVALID (0xffff3072)."
+    if not isinstance(key, RSAPublicKey):
+        hint = f"Check with the public half of the key it was signed with. {denied}"
+        return Finding(
+            Severity.ERROR, "signature-wrong", f"the signature is {SignatureCheck.WRONG.value}", hint, offset
+        )
+    if _made_with(scan.signature, key):
+        text = "the key signed this image, but header or TLVs were changed since"
+        return Finding(Severity.ERROR, "signature-content", text, f"{_AFTER_SIGNING} {denied}", offset)
+    hint = f"Sign with the private key that belongs to this device, or check with the matching key (--pubkey). {denied}"
+    text = "another key signed this image, or the signature itself was changed"
+    return Finding(Severity.ERROR, "signature-key", text, hint, offset)
+
+
+def _made_with(signature: bytes, key: RSAPublicKey) -> bool:
+    """Whether an RSA signature opens, under `key`, to the padding that only its private half can have made."""
+    numbers = key.public_numbers()
+    number = int.from_bytes(signature, "big")
+    if len(signature) != (key.key_size + 7) // 8 or number >= numbers.n:
+        return False
+    return pow(number, numbers.e, numbers.n).to_bytes(len(signature), "big").startswith(b"\x00\x01" + b"\xff" * 8)
