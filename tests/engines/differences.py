@@ -83,6 +83,21 @@ DIFFERENCES = (
         example="look-into-the-firmware",
     ),
     Difference(
+        "PC of an SVC",
+        "that of the instruction",
+        "behind it",
+        about=lambda entry: entry["event"] == "exception_taken" and entry["exception"] == "SVCall",
+        hidden=("pc",),
+        example="it-blocks-and-their-exceptions",
+    ),
+    Difference(
+        "sleep in WFI",
+        "`CoreStopped` at once",
+        "`CoreStopped` when the next turn of the core begins, none if it was woken before",
+        about=lambda entry: entry["event"] == "core_stopped" and entry["reason"] == "wfi",
+        example="interrupts",
+    ),
+    Difference(
         "writes to NVIC and system control block",
         "`RegisterWritten`",
         "no event",

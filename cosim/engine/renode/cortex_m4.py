@@ -84,7 +84,7 @@ class CortexM4(Core):
 
     def raise_fault(self, fault: Fault) -> None:
         """See `Core.raise_fault`: which exception is taken follows ARMv7-M, B1.5.12, as far as Renode knows it."""
-        number = self._record(fault)
+        number = cause = self._record(fault)
         active = int(self.cpu.XProgramStatusRegister) & IPSR
         if not int(self._nvic.ReadDoubleWord(SHCSR)) & ENABLES[number] or active == number:
             number = HARD_FAULT
@@ -92,7 +92,7 @@ class CortexM4(Core):
         self._raised = number
         if active in (NMI, HARD_FAULT):
             self._report(fault)
-            self.lock_up(f"{FAULT_NAMES[number]} at priority -1 or above")
+            self.lock_up(f"{FAULT_NAMES[cause]} at priority -1 or above")
             return
         self._nvic.SetPendingIRQ(number)
         self.cpu.RaiseException(_PENDING)

@@ -86,4 +86,6 @@ def _installed(runtime: str) -> Installation:
 
 
 def _missing(what: str, hint: str) -> EngineError:
+    if hint == INSTALL_RENODE and find_spec("pyrenode3") is None:
+        hint = f"{hint}; and {INSTALL_BINDING}"
     return EngineError(f"the engine renode is not available: {what}", hint=hint, engine="renode")
