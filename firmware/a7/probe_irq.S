@@ -657,6 +657,65 @@ at_\name:
     bx lr
     .arm
 
+/* WFI just before or just after a message comes: the delay behind each message grows by 30 instructions. */
+    probe ipcc_near
+    listen
+    ldr r7, =4640
+7:  wfi
+    add r6, r6, #1
+    cpsie i
+    nop
+    cpsid i
+    mov r3, r7
+8:  subs r3, r3, #1
+    bne 8b
+    add r7, r7, #15
+    ldr r0, [r2]
+    cmp r0, #8
+    blo 7b
+    b probe_end
+
+/* The core's own timer raises its interrupt just before or behind a message, which is the more urgent one. */
+    probe ipcc_and_timer
+    listen
+    mov r0, #0x40
+    add r1, r4, #GICD_IPRIORITYR
+    strb r0, [r1, #IPCC_ID]
+    mov r0, #1 << 30
+    ldr r1, =GICD + GICD_ISENABLER
+    str r0, [r1]
+    ldr r7, =4580
+    cpsie i
+7:  ldr r6, [r2]
+8:  ldr r0, [r2]
+    cmp r0, r6
+    beq 8b
+    mov r3, r7
+9:  subs r3, r3, #1
+    bne 9b
+    add r7, r7, #15
+    mov r0, #1
+    mcr p15, 0, r0, c14, c2, 1          /* CNTP_CTL; CNTP_CVAL is 0 */
+    ldr r0, [r2]
+    cmp r0, #24
+    blo 7b
+    b probe_end
+
+/* A pending interrupt that is masked ends WFI, but no WFE: that one is left to the event stream. */
+    probe wfe_masked
+    send 1
+    mov r0, #0x34
+    mcr p15, 0, r0, c14, c1, 0
+    wfe
+    mrrc p15, 1, r0, r1, c14
+    ldr r2, =probe_ticks
+    str r0, [r2]
+    mov r0, #0
+    mcr p15, 0, r0, c14, c1, 0
+    cpsie i
+    at wfe_masked
+    b probe_end
+
 /* The timer interrupts a core at work; probe_ticks is the compare value. */
     probe timer_at_work
     mov r0, #1 << 30

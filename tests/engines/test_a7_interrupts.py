@@ -147,6 +147,14 @@ def test_wfe_ends_with_an_event_the_event_stream_or_an_interrupt() -> None:
     assert [e.reason for e in probe.soc.log.of(CoreStopped)] == ["wfe", "wfe", "wfi"]
 
 
+def test_wfe_sleeps_through_an_interrupt_that_is_masked() -> None:
+    probe = run_probe("wfe_masked")
+
+    assert probe.ticks[0] % 16 == 8
+    assert [e.reason for e in probe.soc.log.of(CoreStopped)] == ["wfe", "wfi"]
+    assert [(r.identifier, r.returns_to) for r in probe.records] == [(1, probe.at("wfe_masked"))]
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_endless_interrupt_lets_virtual_time_go_on_until_the_budget_ends(loop: str) -> None:
     probe = run_probe("storm", loop, budget_ps=10**7)
@@ -227,6 +235,23 @@ def test_messages_of_the_m4_interrupt_the_a7_at_the_same_instruction_at_any_quan
     assert irqs(probe.soc) == beside_sender[name]
     if name != "at_work":
         assert {r.returns_to for r in probe.records} == {probe.at(f"ipcc_{name}")}
+
+
+@pytest.mark.parametrize("quantum", [1, 7, 10_000])
+def test_message_that_comes_just_before_wfi_is_not_slept_through_at_any_quantum(quantum: int) -> None:
+    usual, other = (run_beside_sender("ipcc_near", "auto", q).soc for q in (1000, quantum))
+    sleeps = [r.stamp.time_ps for r in usual.log if isinstance(r.payload, CoreStopped) and r.payload.core == "a7"]
+
+    assert 2 < len(sleeps) < 8 + 1  # some messages came before, some behind WFI; the last sleep is the probe's end
+    assert jsonl(other) == jsonl(usual)
+
+
+@pytest.mark.parametrize("quantum", [1, 7, 10_000])
+def test_timer_and_message_at_about_the_same_time_go_by_priority_at_any_quantum(quantum: int) -> None:
+    usual, other = (run_beside_sender("ipcc_and_timer", "auto", q).soc for q in (1000, quantum))
+
+    assert jsonl(other) == jsonl(usual)
+    assert {e.exception for e in usual.log.of(InterruptTaken)} == {"IRQ (INTID 30)", "IRQ (INTID 132)"}
 
 
 def test_event_log_is_the_same_at_any_quantum_while_the_m4_interrupts_a_working_a7() -> None:

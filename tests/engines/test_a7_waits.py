@@ -206,6 +206,8 @@ def test_snapshot_of_a_sleeping_client_goes_on_as_the_run_did() -> None:
 
 #: sev; bx lr
 SEV_A7 = bytes.fromhex("04f020e31eff2fe1")
+#: ldr r0, =EXTI_RPR3; 1: ldr r1, [r0]; lsls r1, r1, #29; bpl 1b; then one message over channel 1 of the IPCC
+ANSWERS_SEV = bytes.fromhex("044801684907fcd50348012212040260fee700004cd000501810004c")
 
 
 @pytest.mark.parametrize(("edges", "pending"), [(0, 0), (1 << 2, 1 << 2)], ids=["not selected", "selected"])
@@ -215,3 +217,18 @@ def test_sev_of_the_a7_is_an_edge_on_exti_line_66(edges: int, pending: int) -> N
     result = soc.run_script([client.write32(EXTI_RTSR3, edges), client.call(place), client.read32(EXTI_RPR3)])
 
     assert result[-1].result[0] == pending
+
+
+@pytest.mark.parametrize("quantum", QUANTA)
+def test_m4_sees_sev_of_the_a7_at_the_same_time_at_any_quantum(quantum: int) -> None:
+    def play(quantum: int) -> Soc:
+        soc = Soc(SocConfig(quantum=quantum))
+        image = sending_image(ANSWERS_SEV)
+        begin = [*loading(soc.stage(image), len(image)), start()]
+        listen = [*CASES["ipcc"].prepare, client.write32(EXTI_RTSR3, 1 << 2), client.spin(5000)]
+        sev = client.call(soc.stage(SEV_A7, 0x100000))
+        results = soc.run_script([*begin, *listen, sev, client.wait_interrupt(IPCC_RX, 1000)])
+        assert results[-1].status is StepStatus.DONE
+        return soc
+
+    assert jsonl(play(quantum)) == jsonl(play(333))
