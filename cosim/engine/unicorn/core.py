@@ -105,7 +105,8 @@ class Core(MemoryView):
     @property
     def pc(self) -> int:
         """See `CoreView.pc`."""
-        return self.read_register("pc")
+        value: int = self.uc.reg_read(UC_ARM_REG_PC)
+        return value
 
     def read_register(self, name: str) -> int:
         """See `CoreView.read_register`."""

@@ -163,7 +163,7 @@ class M4Exceptions(Core):
             self.record(derived, status, None)
             nvic.pend(scs.escalate(derived, masks) or HARD_FAULT)
         chosen = nvic.takeable(masks)
-        self._handle(number if chosen is None else chosen, exc_return, mode, address)
+        self._handle(number if chosen is None else chosen, exc_return, mode, masks, address)
 
     def _push_floating(self, address: int, mode: Mode, masks: Masks) -> None:
         """S0 to S15 and FPSCR, at once or when the handler first uses the FPU (B1.5.7)."""
@@ -196,7 +196,7 @@ class M4Exceptions(Core):
         self.scs.poke("FPCCR", fpccr & ~FPCCR_LSPACT)
         return True
 
-    def _handle(self, number: int, exc_return: int, mode: Mode, address: int = 0) -> None:
+    def _handle(self, number: int, exc_return: int, mode: Mode, masks: Masks, address: int = 0) -> None:
         """Begin to handle `number` on the frame that is there (ExceptionTaken of the manual)."""
         interrupted = self.scs.nvic.active[-1] if self.scs.nvic.active else 0
         self.scs.nvic.activate(number)
@@ -211,7 +211,7 @@ class M4Exceptions(Core):
             return
         self.registers.to_handler(number, exc_return, vector, mode)
         self.mpu_follows()
-        self.update_traps(self.registers.masks())
+        self.update_traps(masks)
 
     def _report(self, number: int, interrupted: int, address: int) -> None:
         if number >= FIRST_INTERRUPT or number in (NMI, PENDSV, SYSTICK):
@@ -241,7 +241,7 @@ class M4Exceptions(Core):
             return
         self._report_return(number)
         if (pending := nvic.takeable(masks)) is not None:
-            self._handle(pending, value, mode)
+            self._handle(pending, value, mode, masks)
             return
         process, thread = kind == TO_PROCESS, kind != TO_HANDLER
         frame = self.registers.to_thread(mode.control, process=process)
@@ -286,11 +286,12 @@ class M4Exceptions(Core):
     def _chain(self, number: int, status: int, exc_return: int, mode: Mode) -> None:
         """A return failed: take the fault on the frame that was not used up, LR telling how the return was meant."""
         self.record(number, status, None)
-        chosen = self.scs.escalate(number, self.registers.masks())
+        masks = self.registers.masks()
+        chosen = self.scs.escalate(number, masks)
         if chosen is None:
             self.lock_up(f"{exception_name(number)} at priority {LOCKUP_PRIORITY} or above")
             return
-        self._handle(chosen, exc_return, mode)
+        self._handle(chosen, exc_return, mode, masks)
 
     def _resume_it(self, pc: int, xpsr: int) -> None:
         """Tell the loop how much of an interrupted IT block is left (ITSTATE[3:0]: ones end the block)."""
