@@ -105,9 +105,14 @@ def unusable(path: Path, verb: str, error: Exception) -> UsageError:
     return UsageError(f"cannot {verb} it: {reason}", hint="Check the path and its permissions.", file=str(path))
 
 
+def _behind(path: Path) -> Path:
+    """The file behind symbolic links; pipes and devices stay as named: /dev/stdout leads to a name that is no file."""
+    return path if path.exists() and not path.is_file() and not path.is_dir() else Path(os.path.realpath(path))
+
+
 def check_writable(path: Path) -> None:
     """Raise UsageError now if `path` could not be written later, so that no long run ends in vain."""
-    target = Path(os.path.realpath(path))
+    target = _behind(path)
     if target.is_dir():
         raise unusable(path, "write", IsADirectoryError(0, "it is a directory"))
     place = target if target.exists() else target.parent
@@ -120,7 +125,7 @@ def check_writable(path: Path) -> None:
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
     """Write `chunks` to `path`: all of them or nothing. Raises UsageError when that is not possible."""
-    target = Path(os.path.realpath(path))
+    target = _behind(path)
     try:
         if target.exists() and not target.is_file():
             # A pipe or device cannot be replaced by a file, and has no half-written state to hide.

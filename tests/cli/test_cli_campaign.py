@@ -229,6 +229,16 @@ def test_a_file_that_does_not_boot_ends_with_2_and_says_why(
     assert err.count("\n") == 1
 
 
+def test_results_can_go_down_the_pipe_of_stdout() -> None:
+    command = [*COSIM, DEMO, "--kind", "mutation", "--limit", "3", "--results", "/dev/stdout"]
+
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    cases = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert [case["replay"] for case in cases] == ["mutation:0:0", "mutation:1:0", "mutation:2:0"]
+
+
 def test_a_full_disk_ends_a_campaign_with_one_line_and_a_journal_that_is_good_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
