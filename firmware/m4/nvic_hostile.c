@@ -24,6 +24,7 @@ enum mode {
     NO_VECTORS,
     STACK_RUNS_OUT,
     PENDS_ITSELF,
+    CALLS_WITHOUT_END,
 };
 
 const volatile uint32_t nvic_mode = FASTEST_TICK;
@@ -78,6 +79,10 @@ int main(void)
     case FASTEST_TICK:
         tick(1);
         break;
+    case CALLS_WITHOUT_END:
+        vectors_set(VECTOR_SVCALL, handler);
+        for (;;)
+            __asm volatile("svc #0");
     case HANDLER_IS_NOWHERE:
         vectors_enable_irq(EXTI0_IRQ, (void (*)(void))(NOTHING | 1u), 0x80);
         REG32(NVIC_STIR) = EXTI0_IRQ;

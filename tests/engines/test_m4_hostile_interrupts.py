@@ -16,8 +16,8 @@ from cosim.resources import firmware_file
 from cosim.soc import Soc, SocConfig
 
 (
-    FASTEST_TICK, LEVEL_STAYS_HIGH, HANDLER_FAULTS, HANDLER_IS_NOWHERE, NO_VECTORS, STACK_RUNS_OUT, PENDS_ITSELF,
-) = range(7)  # fmt: skip
+    FASTEST_TICK, LEVEL_STAYS_HIGH, HANDLER_FAULTS, HANDLER_IS_NOWHERE, NO_VECTORS, STACK_RUNS_OUT, PENDS_ITSELF, CALLS,
+) = range(8)  # fmt: skip
 LOOPS = ["python", pytest.param("native", marks=pytest.mark.skipif(library_path() is None, reason="not built"))]
 #: 10,000 instructions of the M4.
 BUDGET_PS = 10_000 * 10**6 // 209
@@ -54,6 +54,17 @@ def test_endless_interrupts_use_up_the_budget_and_little_of_the_log(mode: int, l
     assert word(soc, symbols["nvic_handled"]) > handled + 300
     assert word(soc, symbols["nvic_rounds"]) == rounds  # the handlers follow one another
     assert len(soc.log) - events < 100
+
+
+def test_supervisor_calls_without_end_do_not_fill_the_log() -> None:
+    soc, symbols = hostile(CALLS)
+    soc.run(budget_ps=BUDGET_PS)
+    handled, events = word(soc, symbols["nvic_handled"]), len(soc.log)
+
+    assert soc.run(budget_ps=BUDGET_PS) is StopReason.TIME
+    assert word(soc, symbols["nvic_handled"]) > handled + 300
+    assert len(soc.log) - events < 3
+    assert len([e for e in soc.log.of(ExceptionTaken) if e.exception == "SVCall"]) >= 32
 
 
 @pytest.mark.parametrize(

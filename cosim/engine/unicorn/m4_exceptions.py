@@ -26,6 +26,7 @@ from cosim.engine.unicorn.nvic import (
     MEM_MANAGE,
     NMI,
     PENDSV,
+    SVCALL,
     SYSTICK,
     USAGE_FAULT,
     Masks,
@@ -55,6 +56,7 @@ EXC_RETURN = 0xFFFFFFE0  # bit 4: basic frame, bit 3: to Thread mode, bit 2: on 
 TO_HANDLER, TO_THREAD, TO_PROCESS = 0x1, 0x9, 0xD
 #: Of each interrupt the log has the first ones, and then every so many-th.
 FIRST_IN_LOG, THEN_EVERY = 32, 1024
+_REPEATED = frozenset({NMI, SVCALL, PENDSV, SYSTICK})
 
 
 def in_log(count: int) -> bool:
@@ -214,14 +216,16 @@ class M4Exceptions(Core):
         self.update_traps(masks)
 
     def _report(self, number: int, interrupted: int, address: int) -> None:
-        if number >= FIRST_INTERRUPT or number in (NMI, PENDSV, SYSTICK):
-            count = self._taken[number] = self._taken.get(number, 0) + 1
-            if in_log(count):
+        count = self._taken[number] = self._taken.get(number, 0) + 1
+        if number in _REPEATED or number >= FIRST_INTERRUPT:
+            if not in_log(count):
+                return
+            if number != SVCALL:
                 before = exception_name(interrupted) if interrupted else "thread"
                 priority = self.scs.nvic.priority(number)
                 self.machine.log.emit(InterruptTaken(self.name, exception_name(number), priority, before, count))
-        else:
-            self.machine.log.emit(ExceptionTaken(self.name, exception_name(number), self.scs.value("CFSR"), address))
+                return
+        self.machine.log.emit(ExceptionTaken(self.name, exception_name(number), self.scs.value("CFSR"), address))
 
     # -- return ------------------------------------------------------------------------------------------------
 
@@ -280,7 +284,7 @@ class M4Exceptions(Core):
 
     def _report_return(self, number: int) -> None:
         count = self._taken.get(number, 0)
-        if (number >= FIRST_INTERRUPT or number in (NMI, PENDSV, SYSTICK)) and in_log(count):
+        if (number >= FIRST_INTERRUPT or number in _REPEATED - {SVCALL}) and in_log(count):
             self.machine.log.emit(InterruptReturned(self.name, exception_name(number), count))
 
     def _chain(self, number: int, status: int, exc_return: int, mode: Mode) -> None:
