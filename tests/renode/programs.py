@@ -27,3 +27,5 @@ T32_SMC_NOT_TAKEN = bytes.fromhex("0720804218bff0f700807047")
 T32_SMC_IN_IT_BLOCK = bytes.fromhex("40f20000c8f20040804208bff0f7008001307047")
 #: A32: mov r0, #7; cmp r0, r0; smcne #0; bx lr
 A32_SMC_NOT_TAKEN = bytes.fromhex("0700a0e3000050e1700060111eff2fe1")
+#: cpsid i; enable IRQ 103 in NVIC_ISER3; then for ever: ldr r1, =SYST_CSR; ldr r2, =NVIC_ISPR3
+WATCH_MASKED_IRQ_103 = bytes.fromhex("72b604488021c1604ff0e0200169d0f80c22fbe700e100e0")

@@ -72,6 +72,8 @@ class CortexM4(Core):
         self._nvic.OnGPIO(line, level)
         if level and not self._syst_csr & SYST_ENABLE:
             # Renode takes an interrupt for the end of a deep sleep, and starts a SysTick that software never started.
+            # Its register only acts when the bit changes.
+            self._nvic.WriteDoubleWord(SYST_CSR, self._syst_csr | SYST_ENABLE)
             self._nvic.WriteDoubleWord(SYST_CSR, self._syst_csr)
 
     @property
