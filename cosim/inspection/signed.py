@@ -115,7 +115,7 @@ def _wrong_signature(scan: ImageScan, key: PublicKey | None, offset: int | None)
         return Finding(Severity.ERROR, "signature-content", text, f"{_AFTER_SIGNING} {denied}", offset)
     hint = f"Sign with the private key that belongs to this device, or check with the matching key (--pubkey). {denied}"
     text = "another key signed this image, or the signature itself was changed"
-    return Finding(Severity.ERROR, "signature-key", text, hint, offset)
+    return Finding(Severity.ERROR, "signature-wrong", text, hint, offset)
 
 
 def _made_with(signature: bytes, key: RSAPublicKey) -> bool:

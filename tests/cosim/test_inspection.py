@@ -369,6 +369,12 @@ def test_wrong_key_and_key_of_another_kind_are_told_apart() -> None:
     assert (kind.signature, the(kind, "signature-key").offset) == (SignatureCheck.OTHER_KEY_KIND, A_SIGNATURE)
 
 
+def test_content_that_was_changed_after_signing_is_told_from_another_key() -> None:
+    changed = inspect(patch(A, 0x60, bytes([A[0x60] ^ 1])), "a.bin", TRUSTED)
+    assert changed.signature is SignatureCheck.WRONG
+    assert "changed since" in the(changed, "signature-content").message
+
+
 def test_without_a_key_the_signature_is_not_judged() -> None:
     inspection = inspect(patch(A, A_SIGNATURE, bytes(8)), "a.bin")
 
