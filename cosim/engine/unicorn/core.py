@@ -36,8 +36,6 @@ from cosim.errors import EngineError
 from cosim.events import CoreStopped, ForeignWrite
 from cosim.memory import MemoryBank
 
-#: The WFE hint as it lies in memory: T1, T2 and A1 encodings (the A32 one with any condition).
-WAIT_FOR_EVENT = (b"\x20\xbf", b"\xaf\xf3\x02\x80", *(bytes((0x02, 0xF0, 0x20, c << 4 | 3)) for c in range(15)))
 _KIND_OF = {
     UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
     UC_MEM_WRITE_PROT: AccessKind.WRITE,
@@ -301,14 +299,10 @@ class Core(MemoryView):
         self.lane.attention = 1
         uc.emu_stop()
 
-    def _on_invalid_instruction(self, uc: Uc, _data: Any) -> bool:
-        if self._given_up():
-            return False
-        # Unicorn reports WFE here, with the PC behind it. No events are modelled, so it ends at once, as it always may.
-        if bytes(uc.mem_read(self.lane.pc, 4)).startswith(WAIT_FOR_EVENT):
-            return True
-        self.invalid = True
-        self.lane.attention = 1
+    def _on_invalid_instruction(self, _uc: Uc, _data: Any) -> bool:
+        if not self._given_up():
+            self.invalid = True
+            self.lane.attention = 1
         return False
 
     # -- snapshots ---------------------------------------------------------------------------------------------
