@@ -544,7 +544,7 @@ at_\name:
     mrrc p15, 1, r0, r1, c14
     ldr r2, =probe_ticks
     str r0, [r2]
-    mov r0, #0xf4                       /* a slow stream, which the interrupt is to outrun */
+    mov r0, #0xc4                       /* a slow stream, which the interrupt is to outrun */
     mcr p15, 0, r0, c14, c1, 0
     mov r0, #1 << 30
     ldr r1, =GICD + GICD_ISENABLER
@@ -701,10 +701,16 @@ at_\name:
     blo 7b
     b probe_end
 
-/* A pending interrupt that is masked ends WFI, but no WFE: that one is left to the event stream. */
+/* An interrupt that comes and is masked ends WFI, but no WFE: that one is left to the event stream. */
     probe wfe_masked
-    send 1
-    mov r0, #0x34
+    mov r0, #1 << 30
+    ldr r1, =GICD + GICD_ISENABLER
+    str r0, [r1]
+    mov r0, #24
+    mcr p15, 0, r0, c14, c2, 0          /* CNTP_TVAL */
+    mov r0, #1
+    mcr p15, 0, r0, c14, c2, 1          /* CNTP_CTL */
+    mov r0, #0x94                       /* event stream: rising edges of bit 9 */
     mcr p15, 0, r0, c14, c1, 0
     wfe
     mrrc p15, 1, r0, r1, c14
