@@ -216,6 +216,7 @@ class RemoteEngine:
         core = self._cores.get(request.stamp.core)
         if core is not None:
             core.stamp = request.stamp
+        self._machine.timers.run_due(request.stamp.time_ps)
         if kind is Kind.SMC:
             return protocol.done(*self._machine.smc(request.registers))
         if kind in (Kind.READ, Kind.WRITE):

@@ -16,6 +16,7 @@ from cosim.events import (
     CoreStopped,
     FirstInstruction,
     MachineEvent,
+    WatchdogExpired,
 )
 from cosim.resources import firmware_file
 from cosim.serve.protocol import ProtocolError
@@ -23,6 +24,8 @@ from cosim.verdict import Outcome
 
 RCC_TZCR, RCC_MP_GCR, RCC_MP_GRSTCSETR = 0x50000000, 0x5000010C, 0x50000404
 ETZPC_DECPROT5 = 0x5C007024
+#: WDGA with one step left.
+WWDG1_CR, ONE_STEP = 0x4000A000, 0xC0
 SRAM1_S_RW, SRAM1_MCU_ISOLATION, ALL_OPEN = 0xFFFFFFFC, 0xFFFFFFFE, 0xFFFFFFFF
 SRAM1_ADDRESSES = {0x10000000, 0x30000000}
 E_ = TypeVar("E_", bound=MachineEvent)
@@ -69,6 +72,17 @@ def test_the_normal_world_cannot_release_the_m4() -> None:
         assert renode.machine.released == []
         renode.switch_off()
         assert all(monitor.held is not False for monitor in server.report().verdict.monitors)
+
+
+def test_a_watchdog_expires_with_the_first_request_behind_its_time() -> None:
+    with served() as (server, renode):
+        poke(renode, A7, WWDG1_CR, ONE_STEP)
+        renode.machine.nanoseconds = 10_000
+        peek(renode, A7, RCC_TZCR)
+        assert events(server, WatchdogExpired) == []
+        renode.machine.nanoseconds = 50_000  # one step of its counter is 39.2 us
+        peek(renode, A7, RCC_TZCR)
+        assert events(server, WatchdogExpired) == [WatchdogExpired("wwdg1")]
 
 
 def test_an_access_carries_its_core() -> None:
