@@ -229,7 +229,8 @@ class RemoteprocPta:
         self.wipe("before the load")
 
     def require_clean(self, reason: str) -> None:
-        """Look whether anything is left in the regions, and if so zero them (again)."""
+        """Look whether anything is left in the regions, and if so zero them (again). Raises BAD_STATE in ON."""
+        self._require(PtaState.OFF)
         self.isolation.secure()
         if any(self.loaded(region.pa, region.size) != bytes(region.size) for region in REGIONS):
             self.wipe(reason)

@@ -150,10 +150,18 @@ class RemoteprocTa:
             self._release(processor_id)
         else:
             table = self._table(processor_id)
-            return (params[0], Value(table.pa, 0), Value(table.size, 0), params[3])
-        if known is Command.LOAD_FW and self._profile is Profile.HARDENED:
-            self._require_loaded(processor_id)
+            params = (params[0], Value(table.pa, 0), Value(table.size, 0), params[3])
+        if self._profile is Profile.HARDENED:
+            self._look_at_the_end(known, processor_id)
         return params
+
+    def _look_at_the_end(self, command: Command, processor_id: int) -> None:
+        """Whether LOAD_FW and RELEASE_FW did what their success says. Raises SECURITY or BAD_STATE."""
+        if command is Command.LOAD_FW:
+            self._require_loaded(processor_id)
+        elif command is Command.RELEASE_FW:
+            self._pta.require_clean("the firmware was released")
+            self._enter(processor_id, FirmwareState.OFF)
 
     def _load_guarded(self, processor_id: int, image: Value | MemRef) -> None:
         """LOAD_FW of the hardened profile: it ends with a complete authentication, or with nothing in memory.
@@ -280,8 +288,6 @@ class RemoteprocTa:
         if self._known(processor_id) is FirmwareState.STARTED:
             raise RefusedError(TeeResult.BAD_STATE, "the processor runs a firmware", hint="stop it first")
         self._pta.release(processor_id)
-        if self._profile is Profile.HARDENED:
-            self._pta.require_clean("the firmware was released")
         self._enter(processor_id, FirmwareState.OFF)
 
     def _table(self, processor_id: int) -> Located:

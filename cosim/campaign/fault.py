@@ -34,6 +34,7 @@ class _Scenario:
     before: tuple[bytes, ...]
     victim: bytes
     after: tuple[bytes, ...] = ()
+    start: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class DecisionFaults:
         return self._run([self._points[index]])
 
     def run_random(self, rng: random.Random) -> tuple[Judgement, str]:
-        """Two forced decisions of one scenario."""
+        """Two forced decisions in one scenario; the second may be one that only an accepted image reaches."""
         first = rng.choice(self._points)
-        return self._run([first, rng.choice([p for p in self._points if p.scenario is first.scenario])])
+        scenario = rng.choice((first.scenario, self._points[0].scenario))
+        return self._run([first, rng.choice([p for p in self._points if p.scenario is scenario])])
 
     def _run(self, points: list[_Point]) -> tuple[Judgement, str]:
         left = {(point.place, point.time): point.jump for point in points}
@@ -138,7 +140,7 @@ class DecisionFaults:
         target.reset()
         for image in scenario.before:
             target.flow(image)
-        crash = _guarded(calls, lambda: target.flow(scenario.victim))
+        crash = _guarded(calls, lambda: target.flow(scenario.victim, start=scenario.start))
         return crash or _guarded(None, lambda: self._go_on(scenario))
 
     def _go_on(self, scenario: _Scenario) -> None:
@@ -154,6 +156,7 @@ def _scenarios(target: Target) -> list[_Scenario]:
     parsed = parse_image(target.image)
     older = older_image(target.image, parsed)
     found = [_Scenario("untouched image, then an older one", (), target.image, older)]
+    found.append(_Scenario("untouched image, released without START_FW", (), target.image, start=False))
     found += [_Scenario("an older image", (target.image,), image) for image in older]
     return found + [_Scenario(name, (), data) for name, data in attacker_images(target.image, parsed)]
 

@@ -161,14 +161,14 @@ class Target:
         self._monitors = self._new_monitors()
         self._dirty = True
 
-    def flow(self, image: bytes, session: int = session) -> None:
-        """LOAD_FW, and if that succeeds START_FW, some M4 instructions, STOP_FW and RELEASE_FW."""
+    def flow(self, image: bytes, session: int = session, *, start: bool = True) -> None:
+        """LOAD_FW, and if that succeeds START_FW (with `start`), some M4 instructions, STOP_FW and RELEASE_FW."""
         call = self.caller
         call.write(IMAGE, image)
         if not call.load(session, len(image)).ok:
             return
         call.table(session)
-        if call.command(session, Command.START_FW).ok:
+        if start and call.command(session, Command.START_FW).ok:
             for number in range(_SLICES):
                 self.soc.run(budget_ps=M4_BUDGET_PS // _SLICES)
                 self.while_running(number, session)

@@ -74,6 +74,15 @@ def test_a_second_look_finds_a_segment_that_the_first_let_pass(
     assert not world.of(ImageAuthenticated)
 
 
+def test_two_faults_that_fit_each_other_are_another_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_hash_comparison(monkeypatch)
+    monkeypatch.setattr("ta.hardened_loader.look_again", nothing)
+    world = opened()
+    assert world.load(changed()) == TeeResult.SUCCESS
+    monkeypatch.undo()
+    assert world.simple(START) == TeeResult.SUCCESS
+
+
 def test_the_second_look_alone_accepts_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ta.hardened_loader.look_again", nothing)
     assert opened().load(changed()) == TeeResult.SECURITY
@@ -150,6 +159,16 @@ def test_a_skipped_wipe_at_release_is_made_up_for(monkeypatch: pytest.MonkeyPatc
         skipped.setattr(RemoteprocPta, "release", nothing)
         assert world.simple(RELEASE) == TeeResult.SUCCESS
     assert not any(world.bus.retram)
+
+
+def test_a_release_that_was_not_carried_out_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = opened()
+    world.load(resigned("a"))
+    with monkeypatch.context() as skipped:
+        skipped.setattr(RemoteprocTa, "_release", nothing)
+        assert world.simple(RELEASE) == TeeResult.SUCCESS
+    assert not any(world.bus.retram)
+    assert world.simple(START) == TeeResult.BAD_STATE
 
 
 def test_a_skipped_count_does_not_let_an_older_image_in(monkeypatch: pytest.MonkeyPatch) -> None:
