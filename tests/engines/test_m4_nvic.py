@@ -161,6 +161,7 @@ def test_division_goes_on_as_its_operands_say(cases: Cases) -> None:
     assert cases.results["division_by_zero_traps"].values[2:5] == (7, 0, 42)
     # ITSTATE came back: one was counted before the division, and is added behind it.
     assert cases.results["division_by_zero_in_an_it_block"].values[2:4] == (1, 42 // 7 + 1)
+    assert cases.results["division_by_zero_in_an_it_block"].seen[0].xpsr & 0x0600FC00 == 1 << 10  # EQ, two to come
 
 
 def test_tail_chained_handler_begins_on_the_frame_that_is_there(cases: Cases) -> None:
@@ -225,6 +226,7 @@ def test_cycle_counter_counts_instructions_while_it_is_enabled(cases: Cases) -> 
 
     assert 0 < second - first < 10
     assert stopped == later
+    assert 0 <= held - later < 10
     assert held == still_held
     assert wrapped == 1
 
