@@ -182,7 +182,7 @@ thumb_irq_entry:
     push {r0-r5, r7, lr}
     ldr r4, =GICC
     ldr r5, [r4, #GICC_IAR]
-    mov r1, r5
+    add r1, r5, #0x4000                 /* by this handler */
     blx record_irq
     str r5, [r4, #GICC_EOIR]
     pop {r0-r5, r7, lr}

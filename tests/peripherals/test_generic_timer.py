@@ -77,6 +77,9 @@ def test_a_masked_timer_shows_its_status_and_asserts_nothing(rig: Rig) -> None:
     assert rig.levels == [False, False]
     rig.timer.write(R.CNTP_CTL, ENABLE, 0)
     assert rig.levels == [True, False]
+    rig.timer.write(R.CNTP_CTL, ENABLE | IMASK, 0)
+    rig.timer.write(R.CNTP_CVAL, 24, 0)
+    assert rig.timers.next_at() is None
 
 
 def test_a_disabled_timer_has_no_status_and_no_alarm(rig: Rig) -> None:

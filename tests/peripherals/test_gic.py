@@ -196,7 +196,8 @@ def test_the_binary_point_groups_priorities(on: Rig) -> None:
 
 def test_the_binary_point_has_a_smallest_value(on: Rig) -> None:
     on.write(BPR, 0)
-    assert on.read(BPR) == 2
+    on.write(ABPR, 0)
+    assert (on.read(BPR), on.read(ABPR)) == (2, 3)
 
 
 def test_priorities_keep_five_bits_and_byte_accesses_touch_one_interrupt(on: Rig) -> None:

@@ -141,7 +141,8 @@ class A7Exceptions(Core):
         uc.reg_write(UC_ARM_REG_SPSR, cpsr)
         uc.reg_write(UC_ARM_REG_LR, (pc + exception.link) & 0xFFFFFFFF)
         base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
-        uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF)
+        # A write of the PC changes the T bit in Unicorn, to bit 0 of what is written.
+        uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF | bool(entered & CPSR_T))
         self.lane.it_left = 0
 
     def report(self, exception: A7Exception, status: int, address: int) -> None:
