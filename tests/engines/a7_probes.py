@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import io
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elftools.elf.elffile import ELFFile
 from m4_probes import symbols_of
 
 from cosim import client
+from cosim.client import Step
 from cosim.events import InterruptTaken
 from cosim.resources import firmware_file
 from cosim.scripts import loading, start
@@ -110,12 +112,12 @@ def sending_image(program: bytes = SENDS_FOR_EVER) -> bytes:
     return default_signer().sign(elf[:at] + program + elf[at + len(program) :])
 
 
-def run_beside_sender(name: str, loop: str, quantum: int) -> Probe:
-    """Run one probe while the M4 sends it messages."""
+def run_beside_sender(name: str, loop: str, quantum: int, before: Sequence[Step] = ()) -> Probe:
+    """Run one probe while the M4 sends it messages; the client does the steps `before` first."""
     soc = Soc(SocConfig(loop=loop, quantum=quantum))
     load_probes(soc)
     image = sending_image()
-    soc.run_script([*loading(soc.stage(image), len(image)), start(), client.call(entry(name))])
+    soc.run_script([*loading(soc.stage(image), len(image)), start(), *before, client.call(entry(name))])
     return read_probe(soc)
 
 

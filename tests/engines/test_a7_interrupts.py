@@ -12,6 +12,7 @@ import itertools
 import pytest
 from a7_probes import AS_FIQ, NESTING_OVER, entry, irqs, jsonl, load_probes, read_probe, run_beside_sender, run_probe
 
+from cosim import client
 from cosim.engine import CoreState, StopReason
 from cosim.engine.unicorn.native import library_path
 from cosim.events import BusErrorRaised, CoreStopped, InterruptTaken
@@ -260,6 +261,17 @@ def test_event_log_is_the_same_at_any_quantum_while_the_m4_interrupts_a_working_
     assert jsonl(run_beside_sender("ipcc_at_work", "auto", 7).soc) == jsonl(
         run_beside_sender("ipcc_at_work", "auto", 10_000).soc
     )
+
+
+@pytest.mark.parametrize("quantum", [1, 7, 10_000])
+def test_alarms_of_other_blocks_do_not_shift_when_the_a7_sees_the_m4(quantum: int) -> None:
+    tim6 = [(0x2C, 777), (0x0C, 1), (0x00, 1)]  # ARR, DIER.UIE, CR1.CEN: an alarm every few microseconds
+    start_timer = [client.write32(0x40004000 + offset, value) for offset, value in tim6]
+    usual, other = (run_beside_sender("ipcc_at_work", "auto", q, start_timer).soc for q in (1000, quantum))
+
+    # The first message was there before; the others are seen at the first boundary behind a multiple of 100 ns.
+    assert [time % 100_000 < 1539 for time, _ in irqs(usual)[1:]] == [True] * 5
+    assert jsonl(other) == jsonl(usual)
 
 
 def test_sleeping_a7_is_woken_at_the_time_of_the_message_and_a_working_one_within_the_grid(
