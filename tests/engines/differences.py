@@ -132,7 +132,12 @@ DIFFERENCES = (
     ),
     Difference("SMC in User mode", "undefined instruction", "A32 does nothing"),
     Difference("GIC and NVIC registers", "Python models", "Renode's"),
-    Difference("generic timer of the A7, SysTick", "follow the core's instructions", "Renode's, in its virtual time"),
+    Difference("SysTick", "follows the core's instructions", "Renode's, in its virtual time"),
+    Difference(
+        "generic timer of the A7",
+        "follows the core's instructions",
+        "Renode's; a run ends as idle although only this timer would wake the A7",
+    ),
     Difference("snapshots", "yes", "`EngineError`"),
     Difference("several SoCs at a time", "yes", "one per process"),
 )
