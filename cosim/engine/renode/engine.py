@@ -160,10 +160,10 @@ class RenodeEngine:
         for core in self._order:
             if core.state is CoreState.RUNNING and not self._paused:
                 core.catch_up(now_us * MICROSECOND)
-        if not self._failure:
+        if self._failure is None:
             self._machine.timers.run_due(now_us * MICROSECOND)
             self._drop_stale_code()
-        if self._failure or self._deferred or self._paused or self._why_stop(end_us) is not None:
+        if self._failure is not None or self._deferred or self._paused or self._why_stop(end_us) is not None:
             return None
         return min(end_us, now_us + self._quantum_us * CHUNK, self._alarm_us(end_us))
 

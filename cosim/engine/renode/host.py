@@ -103,10 +103,20 @@ def _load(installation: Installation) -> None:
     try:
         with _quiet(), _variable("TMPDIR", scratch):
             importlib.import_module("pyrenode3")
+        if installation.runtime == "mono":
+            _leave_mono_alone_at_exit()
     except (Exception, SystemExit) as error:
         raise EngineError(
             f"{installation} cannot be loaded: {_first_line(error)}", hint=INSTALL_RENODE, engine="renode"
         ) from error
+
+
+def _leave_mono_alone_at_exit() -> None:
+    """Do not take Mono down in an orderly way: it takes 5 s of processor time, and the process ends anyway."""
+    for module, function in (("pythonnet", "unload"), ("clr_loader.mono", "_release")):
+        hook = getattr(sys.modules.get(module), function, None)
+        if hook is not None:
+            atexit.unregister(hook)
 
 
 def _first_line(error: BaseException) -> str:
