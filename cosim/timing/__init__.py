@@ -7,7 +7,7 @@ a loop, and `CycleCounter` adds up an execution. See docs/timing.md for the rule
 from __future__ import annotations
 
 from cosim.timing.code import CodeCosts, Flag
-from cosim.timing.counter import Access, CycleCounter, ExceptionEvent, Step
+from cosim.timing.counter import Access, CountState, CycleCounter, CycleState, ExceptionEvent, Step
 from cosim.timing.decode import Decoder, InstructionCost
 from cosim.timing.memory import MemoryTiming, Region
 from cosim.timing.table import CORES, CostTable, Dynamic
@@ -17,7 +17,9 @@ __all__ = [
     "Access",
     "CodeCosts",
     "CostTable",
+    "CountState",
     "CycleCounter",
+    "CycleState",
     "Decoder",
     "Dynamic",
     "ExceptionEvent",

@@ -1,26 +1,32 @@
-"""The costs of a range of code memory, packed so that a loop in C reads one record per executed instruction.
+"""The costs of code, packed so that a loop in C reads one record per executed instruction.
 
-Records are filled when an instruction first executes and forgotten by range when its bytes change. A record depends on
-the bytes of its instruction and of the one before it only, never on the order in which code ran.
+Records are filled when an instruction first executes. Each holds the bytes that it was made from, and counts only while
+these are what lies in memory: changed code, whoever changed it and through whatever alias, never keeps an old cost.
+A record depends on the bytes of its instruction and of the one before it, never on the order in which code ran.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from enum import IntFlag
 
-from cosim.errors import UsageError
 from cosim.timing.decode import Decoder, InstructionCost
+from cosim.timing.memory import MemoryTiming
 from cosim.timing.table import Dynamic
 
-#: Bytes of a record; one lies at every halfword of the range. Layout, a byte each:
-#: cycles (0: not decoded yet), after_narrow, after_wide (signed: what a neighbour of 16 or 32 bits directly before it
-#: changes; `UNSEEN`: not known yet), refill (P of its own when it leaves), target (further P when it is arrived at),
-#: flags (`Flag`), operands (dividend and divisor register of a divide, a nibble each), spare.
-RECORD = 8
-CYCLES, AFTER_NARROW, AFTER_WIDE, REFILL, TARGET, FLAGS, OPERANDS = range(7)
+#: Bytes of a record; one lies at every halfword. Layout, a byte each: cycles (0: not decoded yet), after_narrow,
+#: after_wide (signed: what a neighbour of 16 or 32 bits directly before it changes; `UNSEEN`: not known yet), refill (P
+#: of its own when it leaves), target (further P when it is arrived at), flags (`Flag`), operands (dividend and divisor
+#: register of a divide, a nibble each), waits (wait states for each word fetched); then the instruction's bytes as a
+#: little-endian word, the upper half 0 for one of 16 bits; four bytes spare.
+RECORD = 16
+CYCLES, AFTER_NARROW, AFTER_WIDE, REFILL, TARGET, FLAGS, OPERANDS, WAITS, CODE = range(9)
 UNSEEN = 0x80
-MOST_BYTES = 64 << 20
+#: Records lie in pages of this much memory each.
+PAGE = 0x1000
+_LAYOUT = struct.Struct("<8BI4x")
+_WORD = struct.Struct("<I")
 
 
 class Flag(IntFlag):
@@ -37,92 +43,77 @@ class Flag(IntFlag):
 
 
 class CodeCosts:
-    """Costs of the code in [`base`, `base` + `size`), byte addresses; `read(address, size)` gives its present bytes.
+    """Costs of the code that `read(address, size)` gives: its present bytes, fewer than `size` where memory ends.
 
-    `records` is the packed table: a `bytearray` that never moves, for a loop to point at.
-    Raises `UsageError` for a range that is not made of whole words, or too large.
+    `memory` has the wait states of fetches. A page of records, once made, never moves, for a loop to point at.
     """
 
-    def __init__(self, decoder: Decoder, base: int, size: int, read: Callable[[int, int], bytes]) -> None:
-        if base % 4 or size % 4 or not 0 < size <= MOST_BYTES or not 0 <= base <= (1 << 32) - size:
-            raise UsageError(
-                f"costs of 0x{base:08x} + 0x{size:x}: not a range of code",
-                hint=f"whole words, at most {MOST_BYTES} bytes, below 4 GiB",
-                address=base,
-                size=size,
-            )
+    def __init__(self, decoder: Decoder, read: Callable[[int, int], bytes], memory: MemoryTiming | None = None) -> None:
         self.decoder = decoder
-        self.base = base
-        self.size = size
-        self.records = bytearray(size // 2 * RECORD)
-        self.unknown: set[int] = set()
         self._read = read
+        self._memory = memory
+        self._pages: dict[int, bytearray] = {}
 
-    def __contains__(self, address: int) -> bool:
-        return 0 <= address - self.base < self.size
+    def page(self, address: int) -> bytearray:
+        """The records of the page that `address` lies in."""
+        page = self._pages.get(address // PAGE)
+        if page is None:
+            page = self._pages[address // PAGE] = bytearray(PAGE // 2 * RECORD)
+        return page
 
-    def offset(self, address: int) -> int:
-        """Where the record of `address` starts in `records`."""
-        return (address - self.base) // 2 * RECORD
+    @staticmethod
+    def offset(address: int) -> int:
+        """Where the record of `address` starts in its page."""
+        return address % PAGE // 2 * RECORD
 
-    def ensure(self, address: int) -> int:
-        """Decode the instruction at `address` if that was not done; returns the offset of its record.
-
-        Raises `UsageError` when it does not lie in the range.
-        """
-        if address not in self:
-            raise UsageError(f"0x{address:08x} has no costs here", hint="ask the range it lies in", address=address)
-        offset = self.offset(address)
-        if not self.records[offset]:
-            self._fill(offset, self.instruction(address))
-        return offset
+    def ensure(self, address: int) -> tuple[bytearray, int]:
+        """The page and offset of the record of the instruction that lies at `address` now."""
+        page, offset = self.page(address), self.offset(address)
+        if not page[offset] or _WORD.unpack_from(page, offset + CODE)[0] != self._code(address)[1]:
+            self._fill(address, self.instruction(address))
+        return page, offset
 
     def prepare(self, address: int, most: int = 64) -> int:
         """Decode the run of at most `most` instructions from `address` on, and what neighbours add; returns its length.
 
         The run ends before an instruction that was decoded already and behind one that always leads elsewhere or is
-        unknown, so that a loop calls back once a run and not once an instruction.
+        unknown, so that a loop calls back once a run and not once an instruction. The first one is decoded in any case.
         """
         before: InstructionCost | None = None
         for length in range(most):
-            if address not in self or self.records[self.offset(address)]:
+            page, offset = self.page(address), self.offset(address)
+            if before is not None and page[offset]:
                 return length
             found = self.instruction(address)
-            offset = self.offset(address)
-            self._fill(offset, found)
+            self._fill(address, found)
             if before is not None:
                 place = AFTER_WIDE if before.size == 4 else AFTER_NARROW
-                self.records[offset + place] = self.decoder.pair_cycles(before, found) & 0xFF
+                page[offset + place] = self.decoder.pair_cycles(before, found) & 0xFF
             if found.leaves or not found.known:
                 return length + 1
-            before, address = found, address + found.size
+            before, address = found, address + found.size & 0xFFFF_FFFF
         return most
 
     def pair(self, before: int, address: int) -> int:
         """What the instruction at `address` takes more directly behind the one at `before`; both were ensured."""
-        offset = self.offset(address)
-        place = offset + (AFTER_WIDE if address - before == 4 else AFTER_NARROW)
-        if self.records[place] == UNSEEN:
-            cycles = self.decoder.pair_cycles(self.instruction(before), self.instruction(address))
-            self.records[place] = cycles & 0xFF
-        value = self.records[place]
+        page = self.page(address)
+        place = self.offset(address) + (AFTER_WIDE if address - before == 4 else AFTER_NARROW)
+        if page[place] == UNSEEN:
+            page[place] = self.decoder.pair_cycles(self.instruction(before), self.instruction(address)) & 0xFF
+        value = page[place]
         return value - 256 if value > UNSEEN else value
 
     def instruction(self, address: int) -> InstructionCost:
         """The decoded instruction at `address`, from the bytes that lie there now."""
-        return self.decoder.one(self._read(address, min(4, self.base + self.size - address)), address)
+        return self.decoder.one(self._code(address)[0])
 
-    def invalidate(self, address: int, size: int) -> None:
-        """Forget the costs that depend on the `size` bytes at `address`, which have changed."""
-        # An instruction may start two bytes before, and the pair of the one behind it starts up to two behind.
-        first = max(address - 2, self.base) & ~1
-        last = min(address + size + 4, self.base + self.size)
-        if first < last:
-            begin, end = self.offset(first), self.offset(last + 1)
-            self.records[begin:end] = bytes(end - begin)
-            self.unknown.difference_update(range(first, last))
+    def _code(self, address: int) -> tuple[bytes, int]:
+        """The bytes of the instruction that lies at `address`, and the same as a word."""
+        code = self._read(address, 4)
+        code = code[: self.decoder.width(code)]
+        return code, int.from_bytes(code, "little")
 
-    def _fill(self, offset: int, found: InstructionCost) -> None:
+    def _fill(self, address: int, found: InstructionCost) -> None:
         table = self.decoder.table
         flags = Flag(0)
         if found.size == 4:
@@ -141,17 +132,22 @@ class CodeCosts:
             flags |= Flag.WAIT
         if not found.known:
             flags |= Flag.UNKNOWN
-            self.unknown.add(found.address)
-        across = found.size == 4 and found.address % 4 == 2
-        self.records[offset : offset + RECORD] = bytes(
-            (
-                found.cycles,
-                UNSEEN,
-                UNSEEN,
-                found.row.refill,
-                table.unaligned_wide_target if across else 0,
-                flags,
-                found.dividend << 4 | found.divisor,
-                0,
-            )
+        region = self._memory.at(address) if self._memory is not None else None
+        _LAYOUT.pack_into(
+            self.page(address),
+            self.offset(address),
+            found.cycles,
+            UNSEEN,
+            UNSEEN,
+            found.row.refill,
+            table.unaligned_wide_target if found.size == 4 and address % 4 == 2 else 0,
+            flags,
+            found.dividend << 4 | found.divisor,
+            region.fetch if region is not None else 0,
+            self._code(address)[1],
         )
+        # What the instruction behind it pairs with is another one now, whichever length this one had before.
+        for behind, place in ((address + 2, AFTER_NARROW), (address + 4, AFTER_WIDE)):
+            page = self._pages.get((behind & 0xFFFF_FFFF) // PAGE)
+            if page is not None:
+                page[self.offset(behind) + place] = UNSEEN

@@ -1,14 +1,23 @@
-"""Adds up the cycles of an execution: the reference in plain Python that a loop in C must agree with to the cycle."""
+"""Adds up the cycles of an execution: the reference in plain Python that a loop in C agrees with to the cycle.
+
+An instruction is told three times: `arrive` when control has come to it, which settles whether the branch before it was
+taken, `begin` when it executes, and `complete` when it has retired. One that is abandoned in between, because it faults
+or has to be repeated, costs nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
-from cosim.timing.code import CYCLES, FLAGS, REFILL, TARGET, CodeCosts, Flag
+from cosim.timing.code import CYCLES, FLAGS, OPERANDS, REFILL, TARGET, WAITS, CodeCosts, Flag
 from cosim.timing.memory import MemoryTiming
 from cosim.timing.table import CostTable
+
+#: No address: control does not come straight on, or nothing can pair with what comes next.
+NOWHERE = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -43,115 +52,179 @@ class ExceptionEvent(Enum):
     LATE_ARRIVAL = "late-arrival"
 
 
-class CycleCounter:
-    """Counts the cycles of one core from its retired instructions, in their order.
+class CycleState(Protocol):
+    """Where a core is in its count. The lanes of an engine have these fields; `CountState` is nothing else."""
 
-    `costs` are the ranges that the core executes from; an instruction elsewhere takes the table's default and is told
-    by `unknown`. `cycles` is the sum so far. An instruction's static cost counts when it is told; the refill of a
-    branch with the next instruction, because only then is it known whether it was taken.
+    cycles: int  # of all that completed, and of the refill that led to what comes next
+    thumb: int  # Thumb state, not ARM state
+    next: int  # the address behind the last one; `NOWHERE` when it has left
+    before: int  # its address; `NOWHERE` when nothing pairs with it
+    refill: int  # its refill, still open
+    fpu_free: int  # the cycle at which the FPU takes the next instruction
+    unknown: int  # how many executed that the table does not list
+    unknown_at: int  # the address of the first of them
+    pc: int  # of the instruction at work: its address,
+    cost: int  # its cycles so far,
+    then_flags: int  # and what is due when it has completed
+    then_refill: int
+    then_fpu_free: int
+
+
+#: The fields of `CycleState` that outlast an instruction, and those of the one at work.
+LASTING = ("cycles", "thumb", "next", "before", "refill", "fpu_free", "unknown", "unknown_at")
+AT_WORK = ("cost", "then_flags", "then_refill", "then_fpu_free")
+
+
+@dataclass
+class CountState:
+    """A `CycleState` at its start."""
+
+    cycles: int = 0
+    thumb: int = 1
+    next: int = NOWHERE
+    before: int = NOWHERE
+    refill: int = 0
+    fpu_free: int = 0
+    unknown: int = 0
+    unknown_at: int = 0
+    pc: int = 0
+    cost: int = 0
+    then_flags: int = 0
+    then_refill: int = 0
+    then_fpu_free: int = 0
+
+
+class CycleCounter:
+    """Counts the cycles of one core in `state`.
+
+    `thumb` and `arm` are the costs of its code in either state; a core without ARM state has no second one.
     """
 
-    def __init__(self, table: CostTable, costs: Sequence[CodeCosts], memory: MemoryTiming | None = None) -> None:
+    def __init__(
+        self,
+        table: CostTable,
+        thumb: CodeCosts,
+        memory: MemoryTiming | None = None,
+        *,
+        arm: CodeCosts | None = None,
+        state: CycleState | None = None,
+    ) -> None:
         self.table = table
-        self.costs = tuple(costs)
         self.memory = memory
-        self.cycles = 0
-        self.unknown = 0
-        self._before: tuple[CodeCosts, int] | None = None  # the instruction before, if neighbours can pair with it
-        self._next = -1  # the address behind it
-        self._refill = 0  # its refill, if still open
-        self._leaves = False
-        self._fpu_free = 0  # the cycle at which the FPU takes the next instruction
+        self.state: CycleState = CountState() if state is None else state
+        self.costs = (thumb if arm is None else arm, thumb)
+        self._record: tuple[bytearray, int] = (bytearray(), 0)
+
+    @property
+    def cycles(self) -> int:
+        """The cycles so far."""
+        return self.state.cycles
 
     def count(self, trace: Iterable[Step]) -> int:
         """Tell all steps; returns the cycles so far."""
         for step in trace:
             if step.executed:
-                self.step(step.address, step.dividend, step.divisor)
-                for access in step.accesses:
-                    self.access(access)
+                self.step(step)
             else:
                 self.skip(step.address)
         return self.cycles
 
-    def step(self, address: int, dividend: int = 0, divisor: int = 0) -> None:
-        """An instruction executes. The operands matter for a divide only."""
-        costs = self._range(address)
-        if costs is None:
-            self._arrive(address, 0)
-            self.unknown += 1
-            self.cycles += self.table.unknown_cycles
-            self._settle(-1)
-            return
-        record = costs.ensure(address)
-        data = costs.records
-        flags = data[record + FLAGS]
-        size = 4 if flags & Flag.WIDE else 2
-        straight = self._arrive(address, data[record + TARGET])
-        if flags & Flag.UNKNOWN:
-            self.unknown += 1
-        cycles = data[record + CYCLES]
-        if flags & Flag.DIVIDE:
-            cycles = self.table.divide.cycles(dividend, divisor, signed=bool(flags & Flag.SIGNED))
-        if straight and self._before is not None and self._before[0] is costs:
-            cycles += costs.pair(self._before[1], address)
-        if flags & Flag.FPU:
-            self.cycles = max(self.cycles, self._fpu_free)
-            if flags & Flag.FPU_DIVIDE:
-                self._fpu_free = self.cycles + cycles
-                cycles = 1
-        self.cycles += cycles + self._fetch(address, size)
-        self._before = (costs, address)
-        self._next = address + size
-        self._refill = data[record + REFILL]
-        self._leaves = bool(flags & Flag.LEAVES)
+    def step(self, step: Step) -> None:
+        """An instruction executes and retires."""
+        self.arrive(step.address)
+        if self.begin(step.address) & Flag.DIVIDE:
+            self.divide(step.dividend, step.divisor)
+        for access in step.accesses:
+            self.access(access)
+        self.complete()
 
-    def skip(self, address: int) -> None:
-        """An IT block passes over an instruction."""
-        costs = self._range(address)
-        self._arrive(address, 0)
-        wide = costs is not None and costs.records[costs.ensure(address) + FLAGS] & Flag.WIDE
-        size = 4 if wide else 2
-        self.cycles += self.table.skipped_cycles + self._fetch(address, size)
-        self._settle(address + size)
+    # -- one instruction -------------------------------------------------------------------------------------------
+
+    def arrive(self, address: int) -> None:
+        """Control has come to `address`: pay the refill that the instruction before left open, unless it led here."""
+        state = self.state
+        self._record = page, record = self.costs[state.thumb].ensure(address)
+        if address != state.next and state.refill:
+            state.cycles += min(state.refill + page[record + TARGET], self.table.refill_limit)
+            state.refill = 0
+
+    def begin(self, address: int) -> int:
+        """The instruction that control has arrived at executes; returns its flags. `divide` is next for a divide."""
+        state = self.state
+        page, record = self._record
+        flags = page[record + FLAGS]
+        straight = address == state.next
+        cost = page[record + CYCLES] + self._fetch(address, flags, page[record + WAITS], straight=straight)
+        if straight and state.before != NOWHERE:
+            cost += self.costs[state.thumb].pair(state.before, address)
+        if flags & Flag.FPU:
+            wait = max(0, state.fpu_free - state.cycles)
+            if flags & Flag.FPU_DIVIDE:
+                state.then_fpu_free = state.cycles + wait + page[record + CYCLES]
+                wait -= page[record + CYCLES] - 1
+            cost += wait
+        state.pc, state.cost, state.then_flags, state.then_refill = address, cost, flags, page[record + REFILL]
+        return flags
+
+    @property
+    def operands(self) -> tuple[int, int]:
+        """The numbers of the dividend's and the divisor's register, of a divide at work."""
+        page, record = self._record
+        return page[record + OPERANDS] >> 4, page[record + OPERANDS] & 15
+
+    def divide(self, dividend: int, divisor: int) -> None:
+        """The values that the divide at work divides."""
+        page, record = self._record
+        divide, signed = self.table.divide, bool(page[record + FLAGS] & Flag.SIGNED)
+        self.state.cost += divide.cycles(dividend, divisor, signed=signed) - page[record + CYCLES]
 
     def access(self, access: Access) -> None:
         """The instruction at work accesses memory: alignment, and wait states of the region."""
-        self.cycles += self.table.unaligned.cycles(access.address, access.size)
+        cycles = self.table.unaligned.cycles(access.address, access.size)
         region = self.memory.at(access.address) if self.memory is not None else None
         if region is not None:
-            self.cycles += region.write if access.write else region.read
+            cycles += region.write if access.write else region.read
+        self.state.cost += cycles
+
+    def complete(self) -> None:
+        """The instruction at work has retired."""
+        state, flags = self.state, self.state.then_flags
+        state.cycles += state.cost
+        state.before, state.refill = state.pc, state.then_refill
+        state.next = NOWHERE if flags & Flag.LEAVES else state.pc + (4 if flags & Flag.WIDE else 2)
+        if flags & Flag.FPU_DIVIDE:
+            state.fpu_free = state.then_fpu_free
+        if flags & Flag.UNKNOWN:
+            if not state.unknown:
+                state.unknown_at = state.pc
+            state.unknown += 1
+
+    def skip(self, address: int) -> None:
+        """An IT block passes over an instruction."""
+        page, record = self.costs[self.state.thumb].ensure(address)
+        flags, straight = page[record + FLAGS], address == self.state.next
+        wait = self._fetch(address, flags, page[record + WAITS], straight=straight)
+        self.spend(self.table.skipped_cycles + wait, address + (4 if flags & Flag.WIDE else 2))
+
+    # -- what is no instruction --------------------------------------------------------------------------------------
 
     def exception(self, how: ExceptionEvent, *, floating_point: bool = False) -> None:
-        """A handler is entered or left; `floating_point` when the frame holds FP state that is stacked at once."""
-        self.cycles += self.table.event_cycles(how.value)
+        """A handler is entered or left; `floating_point` when the frame holds FP state that is moved at once."""
+        cycles = self.table.event_cycles(how.value)
         if floating_point and how in (ExceptionEvent.ENTRY, ExceptionEvent.RETURN):
-            self.cycles += self.table.event_cycles(f"{how.value}-fp")
-        self._settle(-1)
+            cycles += self.table.event_cycles(f"{how.value}-fp")
+        self.spend(cycles)
 
-    def _range(self, address: int) -> CodeCosts | None:
-        return next((costs for costs in self.costs if address in costs), None)
+    def spend(self, cycles: int, following: int = NOWHERE) -> None:
+        """Let cycles pass; nothing pairs with what comes next, at `following`, and no refill is open."""
+        state = self.state
+        state.cycles += cycles
+        state.before, state.next, state.refill = NOWHERE, following, 0
 
-    def _settle(self, following: int) -> None:
-        """Nothing pairs with what comes next, and no refill is open."""
-        self._before, self._next, self._refill, self._leaves = None, following, 0, False
-
-    def _arrive(self, address: int, target: int) -> bool:
-        """Pay the refill that the instruction before left open; true when control came straight on.
-
-        `target` is what arriving at this instruction adds.
-        """
-        straight = address == self._next and not self._leaves
-        if not straight and self._refill:
-            self.cycles += min(self._refill + target, self.table.refill_limit)
-        return straight
-
-    def _fetch(self, address: int, size: int) -> int:
+    def _fetch(self, address: int, flags: int, waits: int, *, straight: bool) -> int:
         """Wait states of the words that this instruction is the first to need."""
-        region = self.memory.at(address) if self.memory is not None else None
-        if region is None or not region.fetch:
+        if not waits:
             return 0
-        first = address >> 2
-        if self._next == address and address & 2:
-            first += 1  # came with the instruction before
-        return region.fetch * (((address + size - 1) >> 2) - first + 1)
+        upper = address >> 1 & 1
+        words = 1 + (upper if flags & Flag.WIDE else 0)
+        return waits * (words - (upper if straight else 0))  # the first word of one in the upper half has come

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from capstone import CS_ARCH_ARM, CS_MODE_ARM, CS_MODE_MCLASS, CS_MODE_THUMB, Cs, CsInsn
 from capstone.arm_const import (
@@ -43,6 +44,8 @@ _STACK = frozenset({"push", "pop", "vpush", "vpop"})
 _MULTIPLE = ("ldm", "stm", "vldm", "vstm")
 _ADDEND_FIRST = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 _HINTS = frozenset({"nop", "yield", "wfe", "wfi", "sev", "sevl"})
+#: How many encodings a decoder remembers.
+_MOST_KNOWN = 1 << 16
 #: Old names that capstone still uses.
 _NAMES = {"fmstat": "vmrs", "fconsts": "vmov", "fconstd": "vmov", "fmdhr": "vmov"}
 
@@ -55,7 +58,6 @@ class InstructionCost:
     `dividend` and `divisor` are core register numbers of a divide, `signed` its kind.
     """
 
-    address: int
     size: int
     row: Row
     cycles: int
@@ -93,38 +95,41 @@ class Decoder:
         self._capstone = Cs(CS_ARCH_ARM, mode)
         self._capstone.detail = True
         self._rows: dict[str, tuple[Row, ...]] = {}
+        self._known = lru_cache(maxsize=_MOST_KNOWN)(self._one)
 
-    def decode(self, code: bytes, address: int) -> tuple[InstructionCost, ...]:
-        """All instructions of `code`, which lies at `address`, back to back.
+    def decode(self, code: bytes) -> tuple[InstructionCost, ...]:
+        """All instructions of `code`, back to back.
 
         What is no instruction is passed over by the length that its first halfword tells; a cut-off one ends the bytes.
         """
-        return tuple(self._decode(code, address))
+        return tuple(self._decode(code))
 
-    def _decode(self, code: bytes, address: int) -> Iterator[InstructionCost]:
+    def _decode(self, code: bytes) -> Iterator[InstructionCost]:
         offset = 0
         while offset < len(code):
-            found = self.one(code[offset : offset + 4], (address + offset) & 0xFFFF_FFFF)
+            found = self.one(code[offset : offset + 4])
             yield found
-            offset += found.size
+            offset += min(found.size, len(code) - offset)
 
-    def one(self, code: bytes, address: int) -> InstructionCost:
-        """The instruction that the first bytes of `code` are."""
+    def one(self, code: bytes) -> InstructionCost:
+        """The instruction that the first bytes of `code` are, wherever it lies; without any, one that is unknown."""
+        return self._known(code[: self.width(code)])
+
+    def width(self, code: bytes) -> int:
+        """Bytes of the instruction that begins with `code` (ARMv7-M manual, A5.1), as far as they are there."""
+        wide = not self.thumb or (len(code) >= 4 and code[1] >> 3 in (0b11101, 0b11110, 0b11111))
+        return 4 if wide else 2
+
+    def _one(self, code: bytes) -> InstructionCost:
         # One at a time: capstone carries IT state within a call, and would end the call at what it does not know.
-        instruction = next(self._capstone.disasm(code[:4], address, 1), None)
+        instruction = next(self._capstone.disasm(code, 0, 1), None)
         if instruction is None or not instruction.size:
-            return self._unknown(address, min(self._width(code), max(len(code), 1)))
+            return self._unknown(self.width(code))
         return self._cost(instruction)
 
-    def _width(self, code: bytes) -> int:
-        """Bytes of an undefined instruction (ARMv7-M manual, A5.1)."""
-        if not self.thumb:
-            return 4
-        return 4 if len(code) >= 4 and code[1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
-
-    def _unknown(self, address: int, size: int) -> InstructionCost:
+    def _unknown(self, size: int) -> InstructionCost:
         row = self.table.unlisted
-        return InstructionCost(address, size, row, row.cycles, known=False)
+        return InstructionCost(size, row, row.cycles, known=False)
 
     def _row(self, name: str, instruction: CsInsn, writes: int) -> Row | None:
         rows = self._rows.get(name)
@@ -141,14 +146,13 @@ class Decoder:
             writes |= sum(registers[1:])  # capstone leaves them out
         row = self._row(name, instruction, writes)
         if row is None:
-            return self._unknown(instruction.address, instruction.size)
+            return self._unknown(instruction.size)
         cycles = row.cycles
         if row.registers_per_cycle:
             cycles += -(-_words(name, registers) // row.registers_per_cycle)
         leaves = row.always_leaves or bool(writes & PC and row.refill and not name.startswith(("b", "cb")))
         divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
         return InstructionCost(
-            instruction.address,
             instruction.size,
             row,
             cycles,

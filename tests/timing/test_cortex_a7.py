@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from timing_code import addresses
 
-from cosim.timing import CodeCosts, CostTable, CycleCounter, Decoder
+from cosim.timing import CodeCosts, CostTable, CycleCounter, Decoder, Step
 
 BASE = 0xC000_0000
 
 
 def cycles_of(code: bytes, *, thumb: bool) -> int:
     decoder = Decoder(CostTable.load("cortex-a7"), thumb=thumb)
-    costs = CodeCosts(decoder, BASE, 0x40, lambda address, size: code[address - BASE : address - BASE + size])
-    counter = CycleCounter(decoder.table, [costs])
-    for instruction in decoder.decode(code, BASE):
-        counter.step(instruction.address)
-    return counter.cycles
+    costs = CodeCosts(decoder, lambda address, size: code[address - BASE : address - BASE + size])
+    counter = CycleCounter(decoder.table, costs)
+    return counter.count(Step(address) for address in addresses(BASE, decoder.decode(code)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from timing_code import BASE, cycles_of, m4
+from timing_code import BASE, addresses, cycles_of, m4
 
 from cosim.timing import CostTable, Decoder, Dynamic
 
@@ -123,7 +123,7 @@ PAIRS = (
 
 @pytest.mark.parametrize(("row", "text", "code", "cycles"), ROWS, ids=[case[1] for case in ROWS])
 def test_an_instruction_by_itself_takes_what_the_manual_says(row: str, text: str, code: str, cycles: int) -> None:
-    (found,) = Decoder(m4()).decode(bytes.fromhex(code), BASE)
+    (found,) = Decoder(m4()).decode(bytes.fromhex(code))
 
     assert (found.row.name, found.cycles, found.known) == (row, cycles, True), text
 
@@ -133,14 +133,14 @@ def test_an_instruction_that_leads_elsewhere_pays_the_refill(row: str, text: str
     target = BASE + 0x40
     memory = bytes.fromhex(code).ljust(0x40, b"\x00") + bytes.fromhex("00bf")
 
-    assert Decoder(m4()).one(memory, BASE).row.name == row, text
+    assert Decoder(m4()).one(memory).row.name == row, text
     assert cycles_of(memory, [BASE, target]) == cycles + 1
 
 
 @pytest.mark.parametrize(("what", "text", "code", "cycles"), PAIRS, ids=[case[0] for case in PAIRS])
 def test_neighbours_take_what_manual_or_measurement_say(what: str, text: str, code: str, cycles: int) -> None:
     memory = bytes.fromhex(code)
-    trace = [instruction.address for instruction in Decoder(m4()).decode(memory, BASE)]
+    trace = addresses(BASE, Decoder(m4()).decode(memory))
 
     assert cycles_of(memory, trace) == cycles, (what, text)
 
@@ -150,7 +150,7 @@ def test_every_row_and_every_pair_of_the_table_is_shown_here() -> None:
     decoder = Decoder(table)
     used: set[str] = set()
     for _, _, code, _ in PAIRS:
-        instructions = decoder.decode(bytes.fromhex(code), BASE)
+        instructions = decoder.decode(bytes.fromhex(code))
         for first, second in pairwise(instructions):
             used |= {rule.name for rule in decoder.pair_rules(first, second)}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from cosim.timing import CodeCosts, CostTable, CycleCounter, Decoder, MemoryTiming
+from cosim.timing import CodeCosts, CostTable, CycleCounter, Decoder, InstructionCost, MemoryTiming, Step
+from cosim.timing.code import RECORD
 
 BASE = 0x1000_0000
 SIZE = 0x400
@@ -19,22 +20,40 @@ def m4() -> CostTable:
 class Code:
     """Code memory at `BASE` whose bytes can change."""
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes, memory: MemoryTiming | None = None) -> None:
         self.memory = bytearray(code.ljust(SIZE, b"\x00"))
-        self.costs = CodeCosts(Decoder(m4()), BASE, SIZE, self._read)
+        self.timing = memory
+        self.costs = CodeCosts(Decoder(m4()), self._read, memory)
 
     def _read(self, address: int, size: int) -> bytes:
-        assert address >= BASE
-        assert address + size <= BASE + SIZE
-        return bytes(self.memory[address - BASE : address - BASE + size])
+        return bytes(self.memory[address - BASE : address - BASE + size]) if address >= BASE else b""
 
-    def counter(self, memory: MemoryTiming | None = None) -> CycleCounter:
-        return CycleCounter(m4(), [self.costs], memory)
+    def record(self, address: int) -> bytes:
+        """The record of the instruction at `address`."""
+        page, offset = self.costs.ensure(address)
+        return bytes(page[offset : offset + RECORD])
+
+    def seen(self, address: int) -> bytes:
+        """The record as it is, whether it was made or not."""
+        offset = self.costs.offset(address)
+        return bytes(self.costs.page(address)[offset : offset + RECORD])
+
+    def counter(self) -> CycleCounter:
+        return CycleCounter(m4(), self.costs, self.timing)
+
+
+def addresses(base: int, instructions: Iterable[InstructionCost]) -> list[int]:
+    """Where instructions lie that follow each other from `base` on."""
+    found = []
+    for instruction in instructions:
+        found.append(base)
+        base += instruction.size
+    return found
 
 
 def cycles_of(code: bytes, trace: Iterable[int]) -> int:
     """Cycles of executing the instructions at the addresses of `trace`, one after the other."""
     counter = Code(code).counter()
     for address in trace:
-        counter.step(address)
+        counter.step(Step(address))
     return counter.cycles
