@@ -198,6 +198,8 @@ class Core(MemoryView):
         value &= (1 << (8 * size)) - 1
         if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT):
             if self._is_part(address, size) or self._access(kind, address, size, value):
+                if self.lane.it_left:
+                    self._forget_it_state()
                 return True
             self.lane.busy = 0
         else:
@@ -282,6 +284,10 @@ class Core(MemoryView):
             setattr(self.lane, field, value)
         if self.lane.trap:  # Unicorn has not stored how far the block got
             self._write_it_state()
+
+    def _forget_it_state(self) -> None:
+        """Unicorn stored ITSTATE for this hook, and would take it for the state behind the block."""
+        self.uc.reg_write(self.status_register, self.uc.reg_read(self.status_register) & ~_IT_BITS)
 
     def _write_it_state(self) -> None:
         """ITSTATE as the loop has followed it, into the core's status register."""
