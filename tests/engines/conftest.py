@@ -54,6 +54,20 @@ def snapshots(cosim_config: SocConfig) -> None:
 
 
 @pytest.fixture
+def unaligned_whole(cosim_config: SocConfig) -> None:
+    """An unaligned access is one access."""
+    if cosim_config.engine == "renode":
+        pytest.skip("the engine renode takes unaligned accesses to pieces, see docs/engines.md")
+
+
+@pytest.fixture
+def events_of_wfe(cosim_config: SocConfig) -> None:
+    """WFE sleeps until an event."""
+    if cosim_config.engine == "renode":
+        pytest.skip("on the engine renode WFE goes on at once, see docs/engines.md")
+
+
+@pytest.fixture
 def several_socs(cosim_config: SocConfig) -> None:
     """Several SoCs can run in one process at a time."""
     if cosim_config.engine == "renode":

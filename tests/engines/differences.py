@@ -131,6 +131,22 @@ DIFFERENCES = (
         "not seen: A32 does nothing, T32 is undefined",
     ),
     Difference("SMC in User mode", "undefined instruction", "A32 does nothing"),
+    Difference(
+        "UsageFault that is not enabled in SHCSR",
+        "HardFault, HFSR.FORCED",
+        "taken as UsageFault",
+    ),
+    Difference("WFE and SEV", "sleeps until an event", "WFE goes on at once, as the architecture allows"),
+    Difference(
+        "unaligned access that crosses a word, to denied memory or a block",
+        "one access of its size",
+        "the pieces that Renode makes of it",
+    ),
+    Difference(
+        "MPU of the M4",
+        "applies together with the firewall",
+        "Renode's; a page that was once translated keeps the firewall's rights only",
+    ),
     Difference("GIC and NVIC registers", "Python models", "Renode's"),
     Difference("SysTick", "follows the core's instructions", "Renode's, in its virtual time"),
     Difference(

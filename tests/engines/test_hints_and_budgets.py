@@ -52,6 +52,7 @@ def test_wfe_behind_sev_counts_like_any_instruction_of_the_m4(running: Soc) -> N
     assert not running.log.of(ExceptionTaken)
 
 
+@pytest.mark.usefixtures("events_of_wfe")
 def test_m4_sleeps_in_wfe_once_the_event_is_used_up(running: Soc) -> None:
     running.bus.write(Initiator.DEBUG, running.m4.pc, M4_TWICE)
     code, before = running.m4.pc, running.m4.retired

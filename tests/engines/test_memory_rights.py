@@ -69,6 +69,7 @@ def run_stores(config: SocConfig) -> Soc:
     return soc
 
 
+@pytest.mark.usefixtures("unaligned_whole")
 @pytest.mark.parametrize("loop", LOOPS)
 def test_m4_stores_into_read_only_memory_are_dropped_and_each_access_is_reported(
     loop: str, configured: Configured

@@ -18,6 +18,7 @@ from cosim.events import CoreStopped
 PICOSECONDS = 1_000_000  # per instruction and MIPS
 PICOSECONDS_PER_TICK = 1000  # Renode counts nanoseconds
 FETCH_SIZE = 4
+UNDEFINED = 1  # Renode's number of the exception, of either architecture (tlib's EXCP_UDEF)
 #: Renode's AccessType.
 _KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 2: AccessKind.FETCH}
 
@@ -152,10 +153,10 @@ class Core(ABC):
         self.cpu.IsHalted = True
 
     def lock_up(self, why: str) -> None:
-        """The core stands still until it is reset."""
+        """The core stands still until it is reset; `why` is the event's reason."""
         self.state = CoreState.LOCKED_UP
         self.pause()
-        self.machine.log.emit(CoreStopped(self.name, f"lockup: {why}"))
+        self.machine.log.emit(CoreStopped(self.name, why))
 
     # -- callbacks of Renode, all on the thread of this core -------------------------------------------------------
 
@@ -187,7 +188,7 @@ class Core(ABC):
 
     def _on_exception(self, number: int) -> None:
         fault, self._fault = self._fault, None
-        if fault is not None and fault.kind is not AccessKind.FETCH:
+        if (fault.kind is not AccessKind.FETCH) if fault else (int(number) == UNDEFINED):
             self.count(-1)  # Renode counts the instruction that faulted
         self._guard(self, lambda: self.enter(int(number), fault))
 

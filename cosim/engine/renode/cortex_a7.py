@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine
-from cosim.engine.renode.core import Core, Fault, Guard
+from cosim.engine.renode.core import UNDEFINED, Core, Fault, Guard
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import Viewer
 from cosim.engine.renode.smc_sites import SIZE, condition_holds, find_sites, is_smc
@@ -22,7 +22,7 @@ MODE_MASK, MODE_USER = 0x1F, 0x10
 SVC_MASKED = 0x1D3  # Supervisor mode, A, I and F masked, ARM state
 
 # Renode's numbers of exceptions (tlib's EXCP_*)
-UNDEFINED, SUPERVISOR_CALL, PREFETCH_ABORT, DATA_ABORT = 1, 2, 3, 4
+SUPERVISOR_CALL, PREFETCH_ABORT, DATA_ABORT = 2, 3, 4
 _NAMES = {
     UNDEFINED: "undefined-instruction",
     SUPERVISOR_CALL: "supervisor-call",
@@ -32,6 +32,8 @@ _NAMES = {
 SYNCHRONOUS_EXTERNAL_ABORT = 0x1008
 WRITE_NOT_READ = 1 << 11
 
+#: Exceptions without an instruction between them after which the core is taken to hang, as on the embedded engine.
+MOST_ENTRIES = 8
 #: Sites in one piece of loaded memory beyond which it is taken for data: a hostile image must not cost a hook per word.
 MOST_SITES = 256
 
@@ -43,6 +45,7 @@ class CortexA7(Core):
         super().__init__(machine, cpu, viewer, guard)
         self._serve_smc = serve_smc
         self._sites: dict[int, Net] = {}
+        self._entries: tuple[int, ...] = ()
 
     def start(self, entry: int) -> None:
         """Begin at `entry`, as the boot chain hands over to the normal world."""
@@ -107,11 +110,19 @@ class CortexA7(Core):
         name = _NAMES.get(number)
         if name is None:
             return  # an interrupt
+        if not self._makes_progress():
+            self.lock_up(f"endless {name} at 0x{self.pc:08x}")
+            return
         if fault is None:
             self.machine.log.emit(ExceptionTaken(self.name, name, 0, 0))
             return
         self.report(fault, thumb=bool(self.read_register("cpsr") & CPSR_T))
         self.machine.log.emit(ExceptionTaken(self.name, name, _status(fault), fault.address))
+
+    def _makes_progress(self) -> bool:
+        """Whether an instruction retired since one of the last few exceptions; vectors may raise them for ever."""
+        self._entries = (*self._entries[1 - MOST_ENTRIES :], self.retired)
+        return len(self._entries) < MOST_ENTRIES or self._entries[0] != self.retired
 
 
 def _status(fault: Fault) -> int:

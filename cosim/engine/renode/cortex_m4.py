@@ -94,7 +94,7 @@ class CortexM4(Core):
         self._raised = number
         if active in (NMI, HARD_FAULT):
             self._report(fault)
-            self.lock_up(f"{FAULT_NAMES[cause]} at priority -1 or above")
+            self.lock_up(f"lockup: {FAULT_NAMES[cause]} at priority -1 or above")
             return
         self._nvic.SetPendingIRQ(number)
         self.cpu.RaiseException(_PENDING)
