@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from unicorn import Uc
 from unicorn.arm_const import (
+    UC_ARM_REG_APSR_G,
     UC_ARM_REG_APSR_NZCV,
     UC_ARM_REG_BASEPRI,
     UC_ARM_REG_CONTROL,
@@ -107,8 +108,9 @@ class M4Registers:
         self._flags = _Batch(uc, (UC_ARM_REG_APSR_NZCV,))
         self._to_thread = _Batch(uc, _TO_PRIVILEGED_THREAD)
         self._to_handler = _Batch(uc, (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP))
+        # Unicorn writes no GE bits with xPSR.
         self._restore = _Batch(uc, (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC,
-                                    UC_ARM_REG_APSR_NZCV))  # fmt: skip
+                                    UC_ARM_REG_APSR_G, UC_ARM_REG_APSR_NZCV))  # fmt: skip
         self._reset = _Batch(uc, (*_TO_PRIVILEGED_THREAD, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI,
                                   *_FRAME, UC_ARM_REG_SP, *_JUMP))  # fmt: skip
 
@@ -169,7 +171,7 @@ class M4Registers:
         """The registers from the eight words of a frame, in Thread mode on the right stack."""
         *general, pc, xpsr = words
         thumb = 1 if xpsr & XPSR_T else 0
-        self._restore.write(*general, sp, xpsr & ~XPSR_STACK_ALIGNED, control, pc | thumb, xpsr & XPSR_FLAGS)
+        self._restore.write(*general, sp, xpsr & ~XPSR_STACK_ALIGNED, control, pc | thumb, xpsr, xpsr & XPSR_FLAGS)
 
     def reset(self, sp: int, vector: int) -> None:
         """The reset state: privileged Thread mode on the main stack, nothing masked."""
