@@ -17,7 +17,7 @@ from cosim.blocks import BlockOptions
 from cosim.bus import Bus
 from cosim.client import Step, StepResult
 from cosim.engine import MOST_EVENTS, CoreState, CoreView, Engine, Machine, StopReason, create_engine
-from cosim.errors import CosimError, ImageError, RunTimeout, UnmodelledAccess
+from cosim.errors import CosimError, EngineError, ImageError, RunTimeout, UnmodelledAccess
 from cosim.events import BusErrorRaised, EventLog, Record, UnmodelledRegister
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
@@ -91,6 +91,7 @@ class Snapshot:
     timers: object
     secure_world: SecureWorldState
     records: int
+    soc: object = field(repr=False)  # which SoC made it
 
 
 class Soc:
@@ -101,6 +102,7 @@ class Soc:
 
     def __init__(self, config: SocConfig | None = None) -> None:
         self.config = config = config or SocConfig()
+        self._identity = object()
         self.log = EventLog()
         self.platform = read_platform(config.platform or platform_file(DEFAULT_PLATFORM))
         host = config.host
@@ -280,10 +282,13 @@ class Soc:
             self.timers.save(),
             self.secure_world.save(),
             len(self.log),
+            self._identity,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Back to `snapshot`; the log loses what came after it."""
+        """Back to `snapshot`; the log loses what came after it. Raises `EngineError` for that of another SoC."""
+        if snapshot.soc is not self._identity:
+            raise EngineError("not a snapshot of this SoC", hint="restore into the SoC that was saved")
         for bank, state in zip(self.banks.values(), snapshot.banks, strict=True):
             bank.load(state)
         # The wires first: what blocks then drive is what they already are, and no controller sees an edge.

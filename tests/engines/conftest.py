@@ -47,13 +47,6 @@ def exact_interleaving(cosim_config: SocConfig) -> None:
 
 
 @pytest.fixture
-def snapshots(cosim_config: SocConfig) -> None:
-    """The engine takes snapshots."""
-    if cosim_config.engine == "renode":
-        pytest.skip("the engine renode refuses snapshots, see docs/renode.md")
-
-
-@pytest.fixture
 def unaligned_whole(cosim_config: SocConfig) -> None:
     """An unaligned access is one access."""
     if cosim_config.engine == "renode":

@@ -154,7 +154,6 @@ DIFFERENCES = (
         "follows the core's instructions",
         "Renode's; a run ends as idle although only this timer would wake the A7",
     ),
-    Difference("snapshots", "yes", "`EngineError`"),
     Difference("several SoCs at a time", "yes", "one per process"),
 )
 

@@ -67,7 +67,6 @@ def test_polling_core_sees_a_short_watchdog_expire_at_the_same_read_at_any_quant
     assert (other.a7.retired, other.a7.time_ps) == (usual.a7.retired, usual.a7.time_ps)
 
 
-@pytest.mark.usefixtures("snapshots")
 def test_restored_snapshot_expires_at_the_same_instruction(cosim_config: SocConfig) -> None:
     soc = watched(cosim_config)
     snapshot = soc.snapshot()

@@ -9,17 +9,19 @@ import pytest
 from presence import Configured
 
 from cosim import client
+from cosim.access import Initiator
 from cosim.client import Command, StepStatus
 from cosim.engine import CoreState
-from cosim.errors import CosimError
+from cosim.errors import CosimError, EngineError
 from cosim.events import EventLog, ForeignWrite
 from cosim.resources import firmware_file
 from cosim.scripts import SESSION, Script, kernel_flow
-from cosim.soc import Soc
+from cosim.soc import Soc, SocConfig
 from cosim.testing import Signer
 from ta.profile import FirewallProfile
 
-pytestmark = pytest.mark.usefixtures("snapshots")
+#: wfi; b back
+WFI_FOR_EVER = 0xE7FDBF30
 
 
 def jsonl(log: EventLog) -> str:
@@ -76,16 +78,15 @@ def test_code_changed_after_the_snapshot_runs_as_it_was_at_the_snapshot(signer: 
     soc.run_script(script.steps[:7])
     snapshot = soc.snapshot()
     for address in range(0x10000000, 0x10000800, 4):
-        assert soc.run_step(client.write32(address, 0xDE00DE00)).status is StepStatus.DONE
+        assert soc.run_step(client.write32(address, WFI_FOR_EVER)).status is StepStatus.DONE
     assert len(soc.log.of(ForeignWrite)) == 0x200
     soc.run(budget_ps=10**9)
-    assert soc.m4.state is not CoreState.RUNNING or soc.m4.pc < 0x10000000
+    assert soc.m4.state is CoreState.SLEEPING
 
     soc.restore(snapshot)
     before = soc.m4.retired
     soc.run(budget_ps=10**9)
 
-    assert soc.m4.state is CoreState.RUNNING
     assert soc.m4.retired > before + 100_000
 
 
@@ -95,3 +96,14 @@ def test_snapshot_of_another_kind_of_soc_is_refused(soc: Soc) -> None:
 
     with pytest.raises(CosimError, match="snapshot"):
         soc.restore(broken)
+
+
+def test_snapshot_of_another_soc_is_refused_and_changes_nothing(soc: Soc, cosim_config: SocConfig) -> None:
+    soc.bus.write(Initiator.DEBUG, 0x10000000, b"before")
+    snapshot = soc.snapshot()
+    other = Soc(cosim_config)
+    other.bus.write(Initiator.DEBUG, 0x10000000, b"after.")
+
+    with pytest.raises(EngineError, match="not a snapshot of this SoC"):
+        other.restore(snapshot)
+    assert other.debug_read(0x10000000, 6) == b"after."

@@ -12,7 +12,7 @@ from cosim import client
 from cosim.access import Deny, Initiator
 from cosim.client import FaultKind, StepStatus
 from cosim.engine import CoreState, StopReason
-from cosim.errors import CosimError, EngineError
+from cosim.errors import EngineError
 from cosim.events import (
     AccessDenied,
     CoreHeld,
@@ -234,11 +234,6 @@ def test_later_soc_ends_the_one_before_which_can_still_be_looked_at(soc: Soc) ->
         soc.run_step(client.spin(1))
     assert (soc.a7.retired, soc.a7.pc, word(soc, 0x10000000)) == (count, pc, 0x1234)
     assert later.run_step(client.spin(1)).status is StepStatus.DONE
-
-
-def test_snapshots_are_refused_by_a_typed_error(soc: Soc) -> None:
-    with pytest.raises(CosimError, match="takes no snapshots"):
-        soc.snapshot()
 
 
 def test_version_names_renode_runtime_and_binding(soc: Soc) -> None:

@@ -116,6 +116,18 @@ class Core(ABC):
         """Keep what the outside may still ask for after Renode ended this machine."""
         self._seen = Seen(self.retired, {name: self.read_register(name) for name in REGISTERS})
 
+    #: What belongs into a snapshot besides what Renode has.
+    kept: tuple[str, ...] = ("state", "origin_ps", "origin_retired", "_earlier", "_fault")
+
+    def save(self) -> Mapping[str, object]:
+        """What this object knows beyond Renode, for `load`."""
+        return {name: getattr(self, name) for name in self.kept}
+
+    def load(self, saved: Mapping[str, object]) -> None:
+        """Restore what `save` returned."""
+        for name, value in saved.items():
+            setattr(self, name, value)
+
     def end(self) -> None:
         """Renode ended this machine: from now on the core is what was remembered."""
         self._ended = True

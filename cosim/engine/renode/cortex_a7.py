@@ -41,6 +41,8 @@ MOST_SITES = 256
 class CortexA7(Core):
     """One Cortex-A7 core; starts in Supervisor mode, ARM state, MMU off."""
 
+    kept = (*Core.kept, "_entries")
+
     def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard, serve_smc: Callable[[], None]) -> None:
         super().__init__(machine, cpu, viewer, guard)
         self._serve_smc = serve_smc

@@ -6,12 +6,14 @@ by pending the exception at the NVIC. BFAR and HFSR are kept here and shown in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine
 from cosim.engine.renode.core import Core, Fault, Guard
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import Viewer, execute_never
-from cosim.events import ExceptionTaken
+from cosim.events import ExceptionTaken, FirstInstruction
 
 NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT = 2, 3, 4, 5
 FAULT_NAMES = {HARD_FAULT: "HardFault", MEM_MANAGE: "MemManage", BUS_FAULT: "BusFault"}
@@ -34,11 +36,15 @@ _PENDING = 5
 class CortexM4(Core):
     """One Cortex-M4F core; held until released."""
 
+    kept = (*Core.kept, "_bfar", "_hfsr", "_syst_csr", "_raised")
+
     def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard, *, nvic: Net, bus: Net) -> None:
         super().__init__(machine, cpu, viewer, guard)
         self._nvic = nvic
         self._bfar = self._hfsr = self._syst_csr = 0
         self._raised = 0
+        self._entry: int | None = None
+        self._entry_hook: Net = None  # the CLR's delegate does not keep it alive
         self._nvic_hooks = self._watch_nvic(bus)
 
     def vectors(self) -> tuple[int, int] | None:
@@ -56,6 +62,33 @@ class CortexM4(Core):
         self.cpu.VectorTableOffset = 0  # otherwise Renode guesses it from what was loaded
         self.write_register("sp", vectors[0] & ~3)
         self.write_register("pc", vectors[1])
+
+    def watch_entry(self, entry: int | None) -> None:
+        """Report the first instruction after a release; None: it was already, or there is none."""
+        from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
+
+        if self._entry is not None:
+            self.cpu.RemoveHooksAt(self._entry)
+        self._entry = entry
+        if entry is not None:
+            self._entry_hook = CpuAddressHook(lambda _cpu, _address: self._reached(entry))
+            self.cpu.AddHook(entry, self._entry_hook)
+
+    def _reached(self, entry: int) -> None:
+        # A hook costs time at each hit, and the entry may lie in a loop.
+        self.cpu.RemoveHooksAt(entry)
+        self._entry = None
+        self._guard(self, lambda: self.machine.log.emit(FirstInstruction(self.name, entry)))
+
+    def save(self) -> Mapping[str, object]:
+        """See `Core.save`."""
+        return {**super().save(), "entry": self._entry}
+
+    def load(self, saved: Mapping[str, object]) -> None:
+        """See `Core.load`."""
+        super().load({name: saved[name] for name in self.kept})
+        entry = saved["entry"]
+        self.watch_entry(entry if isinstance(entry, int) else None)
 
     def reset(self) -> None:
         """See `Core.reset`; the NVIC is part of the core."""

@@ -7,9 +7,10 @@ which end where the next alarm is due; one that is set for a time within the tur
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 from cosim.access import Initiator
 from cosim.engine import CoreState, CoreView, Machine, StopReason
@@ -19,10 +20,11 @@ from cosim.engine.renode.cortex_m4 import CortexM4
 from cosim.engine.renode.host import open_host
 from cosim.engine.renode.ports import place_shadows, place_targets
 from cosim.engine.renode.routes import Viewer
+from cosim.engine.renode.snapshot import RenodeSnapshots, RenodeState
 from cosim.engine.renode.turns import Turns
-from cosim.engine.renode.windows import CoreWindows
+from cosim.engine.renode.windows import CoreWindows, Made
 from cosim.errors import EngineError, RunTimeout
-from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
+from cosim.events import CoreHeld, CoreReleased, CoreStopped, Stamp
 from cosim.interrupts import GIC_TYPE
 from cosim.memory import MemoryBank
 from cosim.platform.model import Entry
@@ -31,6 +33,17 @@ MICROSECOND = 10**6  # in picoseconds
 MOST_MICROSECONDS = 10**10  # ten thousand seconds
 #: Quanta between two looks at the condition.
 CHUNK = 100
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What `RenodeEngine.save` returns: Renode's part, and what the objects of this package know beyond it."""
+
+    renode: RenodeState
+    cores: tuple[Mapping[str, object], ...]
+    windows: tuple[Made, ...]
+    turn_us: int
+    deferred: tuple[Callable[[], None], ...]
 
 
 class RenodeEngine:
@@ -55,7 +68,6 @@ class RenodeEngine:
         self._stale: list[tuple[MemoryBank, int, int]] = []
         self._deferred: list[Callable[[], None]] = []
         self._paused = False
-        self._entry_hook: Any = None
         self._order: tuple[Core, ...] = ()
         self._host = host = open_host(machine.platform, self._quantum_us, self._end)
         self._turns = Turns(host.emulation, host.machine, self._quantum_us)
@@ -224,7 +236,7 @@ class RenodeEngine:
     def _let_go(self, vectors: tuple[int, int]) -> None:
         self._drop_stale_code()
         self._m4.release(vectors)
-        self._watch_entry(vectors[1] & ~1)
+        self._m4.watch_entry(vectors[1] & ~1)
         self._m4.resume()
 
     def hold(self, core: str) -> None:
@@ -243,17 +255,37 @@ class RenodeEngine:
             m4.reset()
         self._machine.log.emit(CoreHeld(core, m4.retired))
 
-    def save(self) -> object:
-        """Refused: Renode's snapshots cannot hold the Python models on its bus. Raises `EngineError`."""
-        raise EngineError(
-            "the engine renode takes no snapshots",
-            hint="use the engine unicorn for snapshots, or boot again",
-            engine=self.name,
+    def save(self) -> EngineState:
+        """See `Engine.save`. Raises `EngineError` when a later SoC ended this one."""
+        self._check_alive()
+        return EngineState(
+            self._snapshots.save(),
+            tuple(core.save() for core in self._order),
+            tuple(windows.save() for windows in self._windows),
+            self._turns.save(),
+            tuple(self._deferred),
         )
 
-    def load(self, state: object) -> None:  # noqa: ARG002
-        """Refused like `save`."""
-        self.save()
+    def load(self, state: object) -> None:
+        """See `Engine.load`. Raises `EngineError` for a state of another engine, or when a later SoC ended this one."""
+        self._check_alive()
+        if not isinstance(state, EngineState):
+            raise EngineError("not a snapshot of this engine", hint="restore into the SoC that was saved")
+        self._snapshots.load(state.renode)
+        self._turns.load(state.turn_us)
+        for core, saved in zip(self._order, state.cores, strict=True):
+            core.load(saved)
+        for windows, made in zip(self._windows, state.windows, strict=True):
+            windows.load(made)
+        self._stale, self._deferred, self._failure = [], list(state.deferred), None
+        for core in self._order:
+            core.remember()
+
+    @functools.cached_property
+    def _snapshots(self) -> RenodeSnapshots:
+        cpus = tuple(core.cpu for core in self._order)
+        gic = self._host.objects[_only(self._machine, GIC_TYPE).name]
+        return RenodeSnapshots(self._host, cpus, (self._host.objects["nvic"], gic))
 
     def _end(self) -> None:
         self._ended = True
@@ -308,23 +340,6 @@ class RenodeEngine:
         if self._reason is StopReason.POWER_OFF:
             a7.state = CoreState.OFF
             a7.pause()
-
-    def _watch_entry(self, entry: int) -> None:
-        """Report the first instruction after a release."""
-        from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
-
-        m4 = self._m4
-        if self._entry_hook is not None:
-            m4.cpu.RemoveHooksAt(self._entry_hook[0])
-
-        def reached(_cpu: Any, _address: Any) -> None:
-            # A hook costs time at each hit, and the entry may lie in a loop.
-            m4.cpu.RemoveHooksAt(entry)
-            self._entry_hook = None
-            self._guard(m4, lambda: self._machine.log.emit(FirstInstruction(m4.name, entry)))
-
-        self._entry_hook = entry, CpuAddressHook(reached)
-        m4.cpu.AddHook(*self._entry_hook)
 
     # -- firewall and code ---------------------------------------------------------------------------------------
 

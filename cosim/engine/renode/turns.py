@@ -45,6 +45,14 @@ class Turns:
         """The virtual time in microseconds that all cores have reached."""
         return int(self._master.ElapsedVirtualTime.Ticks) // NANOSECONDS
 
+    def save(self) -> int:
+        """The length of a turn that Renode is set to, for `load`; Renode has the time."""
+        return self._turn_us
+
+    def load(self, turn_us: int) -> None:
+        """Restore what `save` returned."""
+        self._turn_us = turn_us
+
     def run(self, look: Look) -> None:
         """Let time pass until `look` answers None; it is asked first as soon as possible. Raises what it raises."""
         goal = look(self.now_us)

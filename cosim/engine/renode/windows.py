@@ -17,6 +17,8 @@ from cosim.memory import MemoryBank
 
 #: Bits of Renode's ExternalMmuBase.Privilege.
 _PRIVILEGES = ((Rights.READ, 1), (Rights.WRITE, 2), (Rights.FETCH, 4))
+#: For each bus window what was made of it, and the numbers of Renode's windows for that.
+Made = dict[Window, tuple[tuple[Span, ...], list[int]]]
 
 
 class CoreWindows:
@@ -34,7 +36,7 @@ class CoreWindows:
         self._shadows = shadows
         self._privilege: Callable[[int], Net] = ExternalMmuBase.Privilege
         self._seen = tuple(window for window in windows if viewer.sees(window))
-        self._made: dict[Window, tuple[tuple[Span, ...], list[int]]] = {}
+        self._made: Made = {}
         cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
         for span in gap_spans(self._seen, viewer):
             self._make(span, 0)
@@ -56,6 +58,14 @@ class CoreWindows:
             changed = True
         if changed:
             self._cpu.FlushTlb()
+
+    def save(self) -> Made:
+        """Which windows there are, for `load`; Renode's snapshot has the windows themselves."""
+        return dict(self._made)
+
+    def load(self, saved: Made) -> None:
+        """Restore what `save` returned."""
+        self._made = dict(saved)
 
     def _make(self, span: Span, addend: int) -> int:
         cpu = self._cpu

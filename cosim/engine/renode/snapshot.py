@@ -1,0 +1,106 @@
+"""Snapshots of what Renode owns of a machine, for the same machine: cores, interrupt controllers, timers, and time.
+
+A core is tlib's state, a block of memory behind `TlibExportState` (Renode's TranslationCPU.PrepareState saves the
+same), and Renode's object around it; everything else is objects (see memento.py). State goes back into the place that
+it came from, so pointers in it stay right. Translations are dropped, because the memories change beneath them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cosim.engine.renode.host import Host, Net
+from cosim.engine.renode.memento import Memento, MementoMaker
+from cosim.errors import EngineError
+
+#: How long threads of Renode that were told to end may take, in milliseconds.
+_PATIENCE_MS = 10_000
+#: tlib's own functions that tell where a core keeps its state and its windows, and their sizes.
+_PARTS = (("TlibExportState", "TlibGetStateSize"), ("TlibExportExternalMmuState", "TlibGetExternalMmuStateSize"))
+
+
+@dataclass(frozen=True)
+class RenodeState:
+    """What `RenodeSnapshots.save` found; fits only the object that made it."""
+
+    maker: RenodeSnapshots
+    memento: Memento
+    native: tuple[bytes, ...]
+
+
+class RenodeSnapshots:
+    """Saves and restores what Renode owns. `cpus` are its cores, `controllers` their interrupt controllers."""
+
+    def __init__(self, host: Host, cpus: Sequence[Net], controllers: Sequence[Net]) -> None:
+        self._host = host
+        self._cpus = tuple(cpus)
+        self._reservations = _field(host.machine, "atomicState")
+        machine = host.machine
+        roots = (*cpus, *controllers, machine.ClockSource, machine.LocalTimeSource, host.emulation.MasterTimeSource)
+        self._maker = MementoMaker(roots, outer=(machine,))
+
+    def save(self) -> RenodeState:
+        """The state of now. Translated addresses are forgotten, so that going on is the same as after a restore."""
+        self._stand_still()
+        for cpu in self._cpus:
+            cpu.FlushTlb()
+        return RenodeState(self, self._maker.make(), tuple(ctypes.string_at(*part) for part in self._native()))
+
+    def load(self, state: RenodeState) -> None:
+        """Back to `state`. Raises `EngineError` for that of another machine."""
+        if state.maker is not self:
+            raise EngineError("not a snapshot of this SoC", hint="restore into the SoC that was saved", engine="renode")
+        self._stand_still()
+        state.memento.restore()
+        for (address, _), block in zip(self._native(), state.native, strict=True):
+            ctypes.memmove(address, block, len(block))
+        for cpu in self._cpus:
+            _field(cpu, "hooks").Reactivate()
+            _method(cpu, "UpdateBlockBeginHookPresent").Invoke(cpu, None)
+            cpu.FlushTlb()
+            cpu.ClearTranslationCache()
+
+    def _stand_still(self) -> None:
+        """Wait for the threads of the last run: Renode tells cores to pause, and does not wait for those it told."""
+        self._host.emulation.PauseAll()
+        for cpu in self._cpus:
+            thread = _field(cpu, "cpuThread")
+            if thread is not None and not thread.Join(_PATIENCE_MS):
+                raise EngineError(f"Renode's thread of core {cpu.GetType().Name} does not end", engine="renode")
+
+    def _native(self) -> list[tuple[int, int]]:
+        """Address and size of what lies outside the CLR: the cores' states, their windows, and exclusive monitors."""
+        parts = []
+        for cpu in self._cpus:
+            for pointer, size in _PARTS:
+                parts.append((_field(cpu, pointer)().ToInt64(), _field(cpu, size)()))
+        size = _field(self._reservations, "AtomicMemoryStateSize")
+        parts.append((self._reservations.AtomicMemoryStatePointer.ToInt64(), size))
+        return parts
+
+
+def _field(target: Net, name: str) -> Net:
+    """What a private field holds; its name has been the same from 1.16.1 to today."""
+    return _member(target, "GetField", name).GetValue(target)
+
+
+def _method(target: Net, name: str) -> Net:
+    return _member(target, "GetMethod", name)
+
+
+def _member(target: Net, getter: str, name: str) -> Net:
+    from System.Reflection import BindingFlags
+
+    kind, flags = target.GetType(), BindingFlags.Instance | BindingFlags.Static | BindingFlags.NonPublic
+    while kind is not None:
+        member = getattr(kind, getter)(name, flags)
+        if member is not None:
+            return member
+        kind = kind.BaseType
+    raise EngineError(
+        f"this version of Renode keeps {name} in a way that is not known",
+        hint="use Renode 1.16.1, with which this engine was tested",
+        engine="renode",
+    )
