@@ -88,6 +88,9 @@ def test_a_forgotten_watchdog_warns_and_then_resets_the_core(engine_config: SocC
     assert program.soc.m4.state is CoreState.HELD
 
 
+#: Regions in a page that was accessed before, of which Renode keeps the first answer.
+_BY_PAGE = ("read of a guard", "fetch from an execute-never region", "read of the enabled half of a region")
+
 #: Faults, CFSR and MMFAR (as an offset in mpu_memory, None for no fault), and the value that was read or written.
 MPU_PROBES = {
     "write to a read-only region": (DACCVIOL | MMARVALID, 0x000, WRITTEN),
@@ -110,6 +113,8 @@ def mpu(engine_config: SocConfig) -> Program:
 
 @pytest.mark.parametrize("probe", MPU_PROBES)
 def test_the_mpu_allows_and_refuses_as_its_regions_say(mpu: Program, probe: str) -> None:
+    if mpu.soc.config.engine == "renode" and probe in _BY_PAGE:
+        pytest.skip("the engine renode asks its MPU once for each page, see docs/engines.md")
     cfsr, offset, value = MPU_PROBES[probe]
     index = list(MPU_PROBES).index(probe)
     results = mpu.words("mpu_results", 4 * len(MPU_PROBES))[4 * index : 4 * index + 4]
