@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import TextIO, TypeVar
+from typing import NamedTuple, TextIO, TypeVar
 
 from ta.events import TaEvent
 
@@ -194,8 +194,10 @@ Payload = TaEvent | MachineEvent
 P = TypeVar("P", bound=Payload)
 
 
-@dataclass(frozen=True)
-class Stamp:
+# Made for every event, so these two are tuples: a frozen dataclass takes several times as long to make.
+
+
+class Stamp(NamedTuple):
     """When and where: virtual time in picoseconds, core, its retired instructions, PC of the instruction at work."""
 
     time_ps: int
@@ -204,8 +206,7 @@ class Stamp:
     pc: int
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One entry of the log. `sequence` counts from 0."""
 
     sequence: int

@@ -69,10 +69,22 @@ class Register:
             masks[part.access or self.access] |= part.mask
         return masks
 
-    @property
+    @cached_property
     def holder(self) -> str:
         """The name of the register that stores the value."""
         return self.stored_in or self.name
+
+    # Asked at every access: an enum as the key of `masks` takes as long as the rest of the access.
+
+    @cached_property
+    def readable(self) -> int:
+        """The bits that do not always read as 0."""
+        return WORD & ~self.masks[Access.PULSE]
+
+    @cached_property
+    def effects(self) -> tuple[int, int, int]:
+        """The bits that a write stores, that it clears by 1, and that it sets by 1."""
+        return self.masks[Access.RW], self.masks[Access.W1C], self.masks[Access.W1S]
 
 
 def bits(names: dict[int, str]) -> tuple[Field, ...]:
@@ -187,7 +199,7 @@ class RegisterBlock:
 
     def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
         """The word that a read returns. Must not change anything for `Initiator.DEBUG`."""
-        return self._values[register.holder] & ~register.masks[Access.PULSE]
+        return self._values[register.holder] & register.readable
 
     def refuses_read(self, register: Register, initiator: Initiator) -> str | None:  # noqa: ARG002
         """The rule that makes this read return 0, or None."""
@@ -199,10 +211,10 @@ class RegisterBlock:
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
         """The stored value after a write of `written` to the bits `lanes`; override for locks."""
-        masks = register.masks
-        plain = masks[Access.RW] & lanes
+        plain, cleared, set_ = register.effects
+        plain &= lanes
         after = (before & ~plain) | (written & plain)
-        return (after & ~(written & masks[Access.W1C])) | (written & masks[Access.W1S])
+        return (after & ~(written & cleared)) | (written & set_)
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:
         """Act on a write that was stored."""

@@ -24,7 +24,8 @@ from unicorn.arm_const import (
 
 from cosim.access import AccessKind, Initiator
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.core import Core, Fault
+from cosim.engine.unicorn.accesses import Fault
+from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.loop import Loop
 from cosim.events import CoreStopped, ExceptionTaken
 

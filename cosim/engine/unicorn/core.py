@@ -1,62 +1,29 @@
-"""One core on Unicorn: its accesses to blocks, and the raw reasons why it stopped.
+"""One core on Unicorn: its state, its clock, and the raw reasons why it stopped.
 
-What is not plain memory to a core (`memory_view.py`) gets to the hook of invalid accesses, which makes the access by
-the bus. In that hook an instruction can be given up wherever it stands. Unicorn executes an IT block in one go, though,
-and does not leave it at a store or before a trapped instruction: then the core is *frozen*, which is to say that
-nothing the rest of the block does has an effect.
+What is not plain memory to a core gets to the hook of invalid accesses (`accesses.py`). In that hook an instruction can
+be given up wherever it stands. Unicorn executes an IT block in one go, though, and does not leave it at a store or
+before a trapped instruction: then the core is *frozen*, which is to say that nothing the rest of the block does has an
+effect.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from unicorn import (
-    UC_HOOK_INSN_INVALID,
-    UC_HOOK_INTR,
-    UC_HOOK_MEM_INVALID,
-    UC_MEM_FETCH_PROT,
-    UC_MEM_FETCH_UNMAPPED,
-    UC_MEM_READ_PROT,
-    UC_MEM_WRITE_PROT,
-    UC_MEM_WRITE_UNMAPPED,
-    Uc,
-)
+from unicorn import UC_HOOK_INSN_INVALID, UC_HOOK_INTR, Uc
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
-from cosim.access import AccessKind
-from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.accesses import Accesses, Fault
 from cosim.engine.unicorn.loop import Loop, time_of
-from cosim.engine.unicorn.memory_view import MemoryView
 from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
-from cosim.events import CoreStopped, ForeignWrite
-from cosim.memory import MemoryBank
-
-_KIND_OF = {
-    UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
-    UC_MEM_WRITE_PROT: AccessKind.WRITE,
-    UC_MEM_FETCH_UNMAPPED: AccessKind.FETCH,
-    UC_MEM_FETCH_PROT: AccessKind.FETCH,
-}
+from cosim.events import CoreStopped
 
 
-@dataclass(frozen=True)
-class Fault:
-    """An access that the core could not complete; the PC stands at the instruction (for a fetch: at its target)."""
-
-    kind: AccessKind
-    address: int
-    size: int
-    value: int
-    reported: bool = False  # the bus already answered it with an error
-    forbidden: bool = False  # the core's own memory protection stopped it
-
-
-class Core(MemoryView):
+class Core(Accesses):
     """State shared by both architectures; subclasses deliver exceptions."""
 
     #: What `take_trap` serves; the subclass switches them on in `lane.traps_on`.
@@ -68,23 +35,14 @@ class Core(MemoryView):
         super().__init__(machine, uc, loop)
         self.lane.mips = mips
         self.state = CoreState.HELD
-        self.fault: Fault | None = None
         self.interrupt: int | None = None
         self.invalid = False
-        self.failure: BaseException | None = None
-        #: Set by the engine: whether another core must first catch up with this one.
-        self.must_wait: Callable[[], bool] = lambda: False
-        self.waiting = False
         #: Set by the engine: call it when something happened that the core may have to take or to wake up for.
         self.alert: Callable[[], None] = lambda: None
         #: The virtual time at which it was called first since the last look.
         self.alerted_at: int | None = None
-        self._value = 0  # what the read at work gets, and its address
-        self._read_at = 0
-        self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
-        uc.hook_add(UC_HOOK_MEM_INVALID, self._on_invalid_access)
         uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
         uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
 
@@ -182,7 +140,7 @@ class Core(MemoryView):
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
     def _on_trap_in_block(self) -> None:
-        self._freeze()
+        self.freeze()
 
     def drop_unfinished(self) -> None:
         """Forget the instruction at work, which faulted; when the PC already left it, it had retired."""
@@ -190,91 +148,19 @@ class Core(MemoryView):
             self.complete()
         self.lane.busy = 0
 
-    def _on_invalid_access(self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any) -> bool:
-        """Whether Unicorn may go on with the access; if not, the instruction has no effect."""
-        if self._given_up():
-            return False  # a later part of an instruction or IT block that is already given up
-        kind = _KIND_OF.get(access, AccessKind.READ)
-        value &= (1 << (8 * size)) - 1
-        if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT):
-            if self._is_part(address, size) or self._access(kind, address, size, value):
-                if self.lane.it_left:
-                    self._forget_it_state()
-                return True
-            self.lane.busy = 0
-        else:
-            forbidden = self.forbids(kind, address, size)
-            self.fault = Fault(kind, address, size, value, reported=forbidden, forbidden=forbidden)
-        self.lane.attention = 1
-        if kind is AccessKind.WRITE and self.lane.it_left:
-            self._freeze()
-        return False
-
-    def _is_part(self, address: int, size: int) -> bool:
-        """Unicorn repeats an unaligned write that was made, byte by byte."""
-        first, left = self._unaligned
-        if not (left and size == 1 and first <= address):
-            self._unaligned = address, size if address % size else 0
-            return False
-        self._unaligned = first, left - 1
-        return True
-
-    def _given_up(self) -> bool:
+    def given_up(self) -> bool:
+        """See `Accesses.given_up`."""
         return self.fault is not None or self.waiting or self.failure is not None or self._frozen is not None
 
-    def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
-        """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
-        if self.forbids(kind, address, size):
-            self.fault = Fault(kind, address, size, value, reported=True, forbidden=True)
-            return False
-        try:
-            if self.must_wait():
-                self.waiting = True
-                return False
-            if kind is AccessKind.WRITE:
-                self._report_foreign(address, size, value)
-            timers = self.machine.timers
-            timers.run_due(self.time_ps)
-            due = timers.next_at()
-            outcome = self.transact(kind, address, size, value)
-            if timers.next_at() != due:  # no turn may pass the new alarm: end it behind this instruction
-                self.lane.limit = 0
-                self.lane.attention = 1
-        except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
-            self.failure = error
-            return False
-        self._value, self._read_at = outcome.value, address
-        if outcome.error:
-            self.fault = Fault(kind, address, size, value, reported=True)
-        # The access may have put this very core into reset.
-        return not outcome.error and self.state is CoreState.RUNNING
-
-    def _report_foreign(self, address: int, size: int, value: int) -> None:
-        """Tell about a write that is allowed, to a bank that is home to another core."""
-        windows = [self._window_at(address), self._window_at(address + size - 1)]
-        targets = [(w.target, w.offset - w.address) for w in windows if w and isinstance(w.target, MemoryBank)]
-        decide = self.machine.firewall.decide
-        foreign = len(targets) == 2 and self.machine.homes.get(targets[0][0].name) != self.name
-        if foreign and not any(
-            decide(self.initiator, bank.name, at + shift, 1, AccessKind.WRITE)
-            for (bank, shift), at in zip(targets, (address, address + size - 1), strict=True)
-        ):
-            name = targets[0][0].name
-            self.machine.log.emit(ForeignWrite(self.initiator.value, address, size, value, name))
-
-    def _on_read(self, _uc: Uc, offset: int, size: int, base: int) -> int:
-        """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""
-        shift = 8 * (base + offset - self._read_at)
-        value = self._value >> shift if shift >= 0 else self._value << -shift
-        return value & ((1 << (8 * size)) - 1)
-
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
         """Keep the state before the instruction at work, and let nothing more be stored."""
+        self.suspend_accesses()
         self._frozen = self.uc.context_save(), tuple(getattr(self.lane, f) for f in _COUNTED)
         self.protect_all(frozen=True)
 
     def thaw(self) -> None:
         """Back to the state before the instruction that was given up, if the rest of an IT block ran on after it."""
+        self.resume_accesses()
         if self._frozen is None:
             return
         (context, counted), self._frozen = self._frozen, None
@@ -285,8 +171,8 @@ class Core(MemoryView):
         if self.lane.trap:  # Unicorn has not stored how far the block got
             self._write_it_state()
 
-    def _forget_it_state(self) -> None:
-        """Unicorn stored ITSTATE for this hook, and would take it for the state behind the block."""
+    def forget_it_state(self) -> None:
+        """See `Accesses.forget_it_state`."""
         self.uc.reg_write(self.status_register, self.uc.reg_read(self.status_register) & ~_IT_BITS)
 
     def _write_it_state(self) -> None:
@@ -295,18 +181,14 @@ class Core(MemoryView):
         status = self.uc.reg_read(self.status_register) & ~_IT_BITS
         self.uc.reg_write(self.status_register, status | (state & 3) << 25 | (state >> 2) << 10)
 
-    def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
-        """One access as the bus answers it; subclasses serve their private range before."""
-        return self.machine.bus.transact(self.initiator, kind, address, size, value)
-
     def _on_interrupt(self, uc: Uc, number: int, _data: Any) -> None:
-        if not self._given_up():
+        if not self.given_up():
             self.interrupt = number
         self.lane.attention = 1
         uc.emu_stop()
 
     def _on_invalid_instruction(self, _uc: Uc, _data: Any) -> bool:
-        if not self._given_up():
+        if not self.given_up():
             self.invalid = True
             self.lane.attention = 1
         return False

@@ -14,7 +14,7 @@ from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTE
 from cosim.access import RIGHT_OF, AccessKind, Initiator, Rights
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
-from cosim.engine.unicorn.core import Fault
+from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
@@ -312,6 +312,8 @@ class CortexM4(M4Exceptions):
         self._mpu_used = True
         applies = self.mpu.enabled and self.mpu.applies(self.scs.nvic.execution_priority(self.masks()))
         self._mpu_view = self.registers.mode().privileged if applies else None
+        if applies:
+            self.forget_accesses()
         if self._mpu_view is None and not self._relax:
             return
         if self._mpu_view != self._mapped_view or self._mpu_dirty:
@@ -329,6 +331,11 @@ class CortexM4(M4Exceptions):
         if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
             return False
         return not self.mpu.allows(address, size, RIGHT_OF[kind], privileged=self._mpu_view)
+
+    @property
+    def asks_always(self) -> bool:
+        """See `Accesses.asks_always`: while the MPU decides."""
+        return self._mpu_view is not None
 
     def _is_home(self, address: int) -> bool:
         window = self._window_at(address)

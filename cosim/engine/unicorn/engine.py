@@ -249,11 +249,12 @@ class UnicornEngine:
     def _waiter(self, core: Core, followers: tuple[Core, ...]) -> Callable[[], bool]:
         def must_wait() -> bool:
             self._current = core
-            now = core.time_ps
-            return any(
-                f.state is CoreState.RUNNING and (f.name in self._fresh or f.lane.retired < limit_at(f.lane, now))
-                for f in followers
-            )
+            for f in followers:  # asked at each access to a block: the time is worked out only if somebody runs
+                if f.state is CoreState.RUNNING and (
+                    f.name in self._fresh or f.lane.retired < limit_at(f.lane, core.time_ps)
+                ):
+                    return True
+            return False
 
         return must_wait
 

@@ -10,19 +10,22 @@ executing the old bytes).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+import ctypes
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from unicorn import UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_NONE, UC_PROT_READ, UC_PROT_WRITE, Uc
+from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.access import AccessKind, Initiator, Rights
 from cosim.bus import View, Window
 from cosim.engine import Machine
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop
+from cosim.errors import EngineError
 from cosim.memory import MemoryBank
 
 PAGE = 0x1000
+_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class _Piece:
     window: Window | None
 
 
-class MemoryView(ABC):
+class MemoryView:
     """The mappings of one Unicorn instance; `Core` makes the accesses that they do not grant."""
 
     name = ""
@@ -52,10 +55,9 @@ class MemoryView(ABC):
         self._pieces: list[_Piece] = []
         self._last_piece: _Piece | None = None  # of host_address
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
-
-    @abstractmethod
-    def _on_read(self, uc: Uc, offset: int, size: int, base: int) -> int:
-        """The value of a read that the hook of invalid accesses has made."""
+        #: What the hook of invalid accesses got for the read at work, and from where.
+        self._value = self._read_at = 0
+        self._on_read = _READ(self._make_read())  # kept alive as long as the core
 
     def map_all(self) -> None:
         """Build the view for the first time."""
@@ -162,9 +164,23 @@ class MemoryView(ABC):
             self._pieces.append(piece)
 
     def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
-        self.uc.mmio_map(base, size, self._on_read, base, _written_before, base)
+        # Without the right to write there either: the hook of invalid accesses makes writes, and nothing follows.
+        error = uclib.uc_mmio_map(
+            self.uc._uch, base, size, ctypes.cast(self._on_read, ctypes.c_void_p), base, None, None
+        )
+        if error:
+            raise EngineError(f"0x{base:08x} cannot be mapped (Unicorn error {error})", engine="unicorn", address=base)
         self.uc.mem_protect(base, size, UC_PROT_NONE)
         self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
+
+    def _make_read(self) -> Callable[..., int]:
+        def read(_uc: int, offset: int, size: int, base: int | None) -> int:
+            """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""
+            shift = 8 * ((base or 0) + offset - self._read_at)
+            value = self._value >> shift if shift >= 0 else self._value << -shift
+            return value & ((1 << (8 * size)) - 1)
+
+        return read
 
     def _publish_code(self) -> None:
         ranges = []
@@ -188,10 +204,6 @@ def _permissions(rights: Rights) -> int:
         return int(UC_PROT_NONE)
     write, fetch = Rights.WRITE in rights, Rights.FETCH in rights
     return int(UC_PROT_READ | (UC_PROT_WRITE if write else 0) | (UC_PROT_EXEC if fetch else 0))
-
-
-def _written_before(_uc: Uc, _offset: int, _size: int, _value: int, _base: int) -> None:
-    """The hook of invalid accesses made the write."""
 
 
 def _page_runs(windows: Iterable[Window]) -> list[tuple[int, int]]:

@@ -1,0 +1,283 @@
+"""Accesses of one core that its view of memory does not grant: made by the bus, inside Unicorn's hook.
+
+Nearly all of them are aligned accesses to a register, and firmware makes the same ones again and again. How such an
+access got through once is remembered by its address: which block it reaches, and that neither firewall nor the core's
+own memory protection stood in the way. It is forgotten when one of these changes its mind, and nothing remembered
+counts while an instruction is given up. Everything else goes the long way.
+
+The hook is set without Unicorn's Python bindings, whose wrappers cost as much as the model of a register does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from unicorn import (
+    UC_HOOK_MEM_INVALID,
+    UC_MEM_FETCH_PROT,
+    UC_MEM_FETCH_UNMAPPED,
+    UC_MEM_READ_PROT,
+    UC_MEM_WRITE_PROT,
+    UC_MEM_WRITE_UNMAPPED,
+    Uc,
+)
+from unicorn.unicorn_py3.unicorn import uclib
+
+from cosim.access import AccessKind, Initiator
+from cosim.bus import Outcome
+from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.loop import Loop
+from cosim.engine.unicorn.memory_view import MemoryView
+from cosim.errors import EngineError
+from cosim.events import ForeignWrite
+from cosim.memory import MemoryBank
+
+_KIND_OF = {
+    UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
+    UC_MEM_WRITE_PROT: AccessKind.WRITE,
+    UC_MEM_FETCH_UNMAPPED: AccessKind.FETCH,
+    UC_MEM_FETCH_PROT: AccessKind.FETCH,
+}
+_ACCESS_HOOK = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+)
+#: Remembered accesses of each direction; guest code that touches more addresses than that starts over.
+_MOST_REMEMBERED = 4096
+_RUNNING = CoreState.RUNNING
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An access that the core could not complete; the PC stands at the instruction (for a fetch: at its target)."""
+
+    kind: AccessKind
+    address: int
+    size: int
+    value: int
+    reported: bool = False  # the bus already answered it with an error
+    forbidden: bool = False  # the core's own memory protection stopped it
+
+
+class Accesses(MemoryView, ABC):
+    """The accesses of one core; `Core` says what becomes of the instruction that makes them."""
+
+    state: CoreState
+
+    def __init__(self, machine: Machine, uc: Uc, loop: Loop) -> None:
+        super().__init__(machine, uc, loop)
+        self.fault: Fault | None = None
+        self.failure: BaseException | None = None
+        #: Set by the engine: whether another core must first catch up with this one.
+        self.must_wait: Callable[[], bool] = lambda: False
+        self.waiting = False
+        self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
+        #: By 16 * address + size: what makes the access. `_reads` and `_writes` are these, or empty while none counts.
+        self._known_reads: dict[int, Callable[[], int]] = {}
+        self._known_writes: dict[int, Callable[[int], None]] = {}
+        self._reads, self._writes = self._known_reads, self._known_writes
+        machine.firewall.listen(lambda _target: self.forget_accesses())
+        self._access_hook = _ACCESS_HOOK(self._make_hook())  # kept alive as long as the core
+        self._hook_invalid(self._access_hook)
+
+    def _hook_invalid(self, callback: Any) -> None:
+        hook = ctypes.c_size_t()
+        error = uclib.uc_hook_add(
+            self.uc._uch, ctypes.byref(hook), UC_HOOK_MEM_INVALID, ctypes.cast(callback, ctypes.c_void_p), None,
+            ctypes.c_uint64(1), ctypes.c_uint64(0),
+        )  # fmt: skip
+        if error:
+            raise EngineError(f"the hook of accesses cannot be set (Unicorn error {error})", engine="unicorn")
+
+    @property
+    @abstractmethod
+    def time_ps(self) -> int:
+        """See `CoreView.time_ps`."""
+
+    @abstractmethod
+    def given_up(self) -> bool:
+        """Whether the instruction at work, or the IT block around it, has no effect any more."""
+
+    @abstractmethod
+    def freeze(self) -> None:
+        """The instruction at work is given up at a store inside an IT block, which Unicorn runs to its end."""
+
+    @abstractmethod
+    def forget_it_state(self) -> None:
+        """Unicorn stored ITSTATE for the hook, and would take it for the state behind the block."""
+
+    def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
+        """One access as the bus answers it; subclasses serve their private range before."""
+        return self.machine.bus.transact(self.initiator, kind, address, size, value)
+
+    @property
+    def asks_always(self) -> bool:
+        """Whether the core's own memory protection must be asked about each access now."""
+        return False
+
+    def forget_accesses(self) -> None:
+        """What was remembered of accesses may not hold any more."""
+        self._known_reads.clear()
+        self._known_writes.clear()
+
+    def suspend_accesses(self) -> None:
+        """Nothing that is remembered counts until `resume_accesses`."""
+        self._reads, self._writes = {}, {}
+
+    def resume_accesses(self) -> None:
+        """What is remembered counts again, and no write is at work."""
+        self._unaligned = (0, 0)
+        self._reads, self._writes = self._known_reads, self._known_writes
+
+    # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
+
+    def _make_hook(self) -> Callable[..., bool]:
+        timers, lane = self.machine.timers, self.lane
+        next_at = timers.next_at
+        reading, writing, slow = UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, self._on_invalid_access
+
+        def on_access(_uc: int, access: int, address: int, size: int, value: int, _user: int) -> bool:
+            """Whether Unicorn may go on with the access; if not, the instruction has no effect."""
+            try:
+                read = write = None
+                if access == reading:
+                    read = self._reads.get(address << 4 | size)
+                elif access == writing:
+                    write = self._writes.get(address << 4 | size)
+                if (read is None and write is None) or self.must_wait():
+                    return slow(access, address, size, value)
+                due = next_at()
+                if due is not None:
+                    timers.run_due(self.time_ps)
+                    due = next_at()
+                if read is not None:
+                    self._value, self._read_at = read(), address
+                elif write is not None:
+                    write(value & ~(-1 << 8 * size))
+                if next_at() != due:
+                    self._end_turn()
+                if self.state is _RUNNING:
+                    if lane.it_left:
+                        self.forget_it_state()
+                    return True
+            except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
+                self.failure = error
+            return self._give_up(isolated=write is not None)
+
+        return on_access
+
+    def _give_up(self, *, isolated: bool) -> bool:
+        """The instruction at work has no effect; `isolated`: it is a store."""
+        self.suspend_accesses()
+        self.lane.busy = 0
+        self.lane.attention = 1
+        if isolated and self.lane.it_left:
+            self.freeze()
+        return False
+
+    def _on_invalid_access(self, access: int, address: int, size: int, value: int) -> bool:
+        """The long way."""
+        if self.given_up():
+            return False  # a later part of an instruction or IT block that is already given up
+        kind = _KIND_OF.get(access, AccessKind.READ)
+        value &= (1 << (8 * size)) - 1
+        if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT):
+            if self._is_part(address, size) or self._access(kind, address, size, value):
+                if self.lane.it_left:
+                    self.forget_it_state()
+                return True
+            return self._give_up(isolated=kind is AccessKind.WRITE)
+        self.suspend_accesses()
+        forbidden = self.forbids(kind, address, size)
+        self.fault = Fault(kind, address, size, value, reported=forbidden, forbidden=forbidden)
+        self.lane.attention = 1
+        if kind is AccessKind.WRITE and self.lane.it_left:
+            self.freeze()
+        return False
+
+    def _is_part(self, address: int, size: int) -> bool:
+        """Unicorn repeats an unaligned write that was made, byte by byte."""
+        first, left = self._unaligned
+        if not (left and size == 1 and first <= address):
+            self.resume_accesses()
+            if address % size:
+                self.suspend_accesses()
+                self._unaligned = address, size
+            return False
+        self._unaligned = first, left - 1
+        if left == 1:
+            self.resume_accesses()
+        return True
+
+    def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
+        """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
+        if self.forbids(kind, address, size):
+            self.fault = Fault(kind, address, size, value, reported=True, forbidden=True)
+            return False
+        if self.must_wait():
+            self.waiting = True
+            return False
+        if kind is AccessKind.WRITE:
+            self._report_foreign(address, size, value)
+        timers = self.machine.timers
+        timers.run_due(self.time_ps)
+        due = timers.next_at()
+        outcome = self.transact(kind, address, size, value)
+        if timers.next_at() != due:
+            self._end_turn()
+        self._value, self._read_at = outcome.value, address
+        if outcome.error:
+            self.fault = Fault(kind, address, size, value, reported=True)
+            return False
+        if not self.asks_always:
+            self._remember(kind, address, size)
+        # The access may have put this very core into reset.
+        return self.state is CoreState.RUNNING
+
+    def _end_turn(self) -> None:
+        """No turn may pass the new alarm: end it behind this instruction."""
+        self.lane.limit = 0
+        self.lane.attention = 1
+
+    def _remember(self, kind: AccessKind, address: int, size: int) -> None:
+        """Remember an access that the bus has just made, if it was one register's and would get through again."""
+        window = self._window_at(address)
+        if window is None or isinstance(window.target, MemoryBank) or size > 4 or address % size:
+            return
+        block, offset = window.target, window.offset + address - window.address
+        if offset % size or address + size > window.end or self._denied(block.name, offset, size, kind):
+            return
+        if len(self._known_reads) + len(self._known_writes) >= _MOST_REMEMBERED:
+            self.forget_accesses()
+        if kind is AccessKind.READ:
+            self._known_reads[address << 4 | size] = partial(block.read, offset, size, self.initiator)
+        else:
+            self._known_writes[address << 4 | size] = _writer(block.write, offset, size, self.initiator)
+
+    def _denied(self, target: str, offset: int, size: int, kind: AccessKind) -> bool:
+        return self.machine.firewall.decide(self.initiator, target, offset, size, kind) is not None
+
+    def _report_foreign(self, address: int, size: int, value: int) -> None:
+        """Tell about a write that is allowed, to a bank that is home to another core."""
+        windows = [self._window_at(address), self._window_at(address + size - 1)]
+        targets = [(w.target, w.offset - w.address) for w in windows if w and isinstance(w.target, MemoryBank)]
+        foreign = len(targets) == 2 and self.machine.homes.get(targets[0][0].name) != self.name
+        if foreign and not any(
+            self._denied(bank.name, at + shift, 1, AccessKind.WRITE)
+            for (bank, shift), at in zip(targets, (address, address + size - 1), strict=True)
+        ):
+            name = targets[0][0].name
+            self.machine.log.emit(ForeignWrite(self.initiator.value, address, size, value, name))
+
+
+def _writer(
+    write: Callable[[int, int, int, Initiator], None], offset: int, size: int, by: Initiator
+) -> Callable[[int], None]:
+    def made(value: int) -> None:
+        write(offset, size, value, by)
+
+    return made
