@@ -1,17 +1,21 @@
-"""Runs a campaign: chunks of cases, in this process or in several, with a journal to go on from after an interrupt."""
+"""Runs a campaign: chunks of cases, here or by several workers, with a journal to go on from after an interrupt."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import RawIOBase
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
 from cosim.campaign.double_fetch import DoubleFetch
 from cosim.campaign.fault import Fault
@@ -75,15 +79,43 @@ class Campaign:
         return [self.case(CaseId(chunk.kind, index, seed)) for index, seed in seeds]
 
 
+class Workers(Protocol):
+    """Who plays chunks elsewhere; each worker has a target of its own."""
+
+    @property
+    def width(self) -> int:
+        """How many chunks they play at once, now."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether they take another chunk."""
+        ...
+
+    def give(self, number: int, chunk: Chunk) -> None:
+        """Let them play a chunk."""
+        ...
+
+    def answers(self) -> Iterator[tuple[int, list[CaseResult]]]:
+        """Wait for finished chunks, by number; none after some time is an answer too. Raises `EngineError`."""
+        ...
+
+
+#: Makes workers for a campaign and ends them.
+Crew = Callable[[CampaignSpec], AbstractContextManager[Workers]]
+
+
 def run_campaign(
     campaign: Campaign,
     *,
     jobs: int = 1,
+    crew: Crew | None = None,
     journal: Path | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[CaseResult]]:
     """Yield the results of all chunks in order; those in the `journal` are not played again.
 
+    They are played by `jobs` processes, by this one alone if it is 1, or by the workers of a `crew` instead.
     Ends early, at a chunk's border, once `stopped` says so. Raises `UsageError` for a journal of another campaign.
     """
     chunks = [
@@ -92,7 +124,7 @@ def run_campaign(
         for start in range(0, size, CHUNK)
     ]
     if journal is None:
-        yield from _play(campaign, chunks, jobs, stopped)
+        yield from _play(campaign, chunks, jobs, crew, stopped)
         return
     count = 0
     for done in _read_journal(journal, campaign.spec, chunks):
@@ -101,7 +133,7 @@ def run_campaign(
     with _opened(journal) as stream:
         if stream.tell() == 0:
             _append(stream, journal, {"campaign": identity(campaign.spec)})
-        for results in _play(campaign, chunks[count:], jobs, stopped):
+        for results in _play(campaign, chunks[count:], jobs, crew, stopped):
             _append(stream, journal, {"chunk": count, "results": [result.as_dict() for result in results]})
             count += 1
             yield results
@@ -192,10 +224,13 @@ def _not_ours(path: Path, reason: str) -> UsageError:
 
 
 def _play(
-    campaign: Campaign, chunks: Sequence[Chunk], jobs: int, stopped: Callable[[], bool]
+    campaign: Campaign, chunks: Sequence[Chunk], jobs: int, crew: Crew | None, stopped: Callable[[], bool]
 ) -> Iterator[list[CaseResult]]:
-    if jobs > 1 and len(chunks) > 1:
-        yield from _play_in_processes(campaign.spec, chunks, min(jobs, len(chunks)), stopped)
+    if crew is None and jobs > 1 and len(chunks) > 1:
+        crew = functools.partial(_processes, jobs=min(jobs, len(chunks)))
+    if crew is not None and chunks:
+        with crew(campaign.spec) as workers:
+            yield from _hand_out(workers, chunks, stopped)
         return
     for chunk in chunks:
         if stopped():
@@ -203,36 +238,40 @@ def _play(
         yield campaign.chunk(chunk)
 
 
-def _play_in_processes(
-    spec: CampaignSpec, chunks: Sequence[Chunk], jobs: int, stopped: Callable[[], bool]
-) -> Iterator[list[CaseResult]]:
+def _hand_out(workers: Workers, chunks: Sequence[Chunk], stopped: Callable[[], bool]) -> Iterator[list[CaseResult]]:
     """Hand out chunk by chunk; results are yielded in the order of the chunks, whoever is faster."""
-    workers = _Workers(spec, jobs)
     waiting: dict[int, list[CaseResult]] = {}
     handed = done = 0
+    while done < len(chunks):
+        # Nobody gets far ahead of the slowest, so that what waits for its turn stays small.
+        while not stopped() and handed < min(len(chunks), done + 4 * workers.width) and workers.idle:
+            workers.give(handed, chunks[handed])
+            handed += 1
+        if handed == done:
+            return
+        for number, results in workers.answers():
+            waiting[number] = results
+        while done in waiting:
+            yield waiting.pop(done)
+            done += 1
+
+
+@contextlib.contextmanager
+def _processes(spec: CampaignSpec, *, jobs: int) -> Iterator[Workers]:
+    workers = _Processes(spec, jobs)
     try:
-        while done < len(chunks):
-            # Nobody gets far ahead of the slowest, so that what waits for its turn stays small.
-            while not stopped() and handed < min(len(chunks), done + 4 * jobs) and workers.idle:
-                workers.give(handed, chunks[handed])
-                handed += 1
-            if handed == done:
-                return
-            for number, results in workers.answers():
-                waiting[number] = results
-            while done in waiting:
-                yield waiting.pop(done)
-                done += 1
+        yield workers
     finally:
         workers.end()
 
 
-class _Workers:
-    """Processes that play chunks, each with a target of its own."""
+class _Processes:
+    """Processes that play chunks."""
 
     def __init__(self, spec: CampaignSpec, jobs: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.idle: list[Connection] = []
+        self.width = jobs
+        self._idle: list[Connection] = []
         self._busy: dict[Connection, int] = {}
         self._processes: list[BaseProcess] = []
         for _ in range(jobs):
@@ -241,11 +280,16 @@ class _Workers:
             process.start()
             theirs.close()
             self._processes.append(process)
-            self.idle.append(ours)
+            self._idle.append(ours)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a process has nothing to do."""
+        return bool(self._idle)
 
     def give(self, number: int, chunk: Chunk) -> None:
-        """Let an idle worker play a chunk."""
-        worker = self.idle.pop()
+        """Let an idle process play a chunk."""
+        worker = self._idle.pop()
         self._busy[worker] = number
         worker.send(chunk)
 
@@ -261,7 +305,7 @@ class _Workers:
             if isinstance(answer, str):
                 raise EngineError(f"a worker failed: {answer}", hint="run with --jobs 1 to see why")
             yield self._busy.pop(ready), answer
-            self.idle.append(ready)
+            self._idle.append(ready)
 
     def end(self) -> None:
         """Stop all of them."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,10 +23,11 @@ from cosim.timeline import Style
 if TYPE_CHECKING:
     from cosim.campaign.model import CaseId
     from cosim.campaign.report import Tally
-    from cosim.campaign.run import Campaign
+    from cosim.campaign.run import Campaign, Crew
 
 _KINDS = ("mutation", "double-fetch", "interruption", "fault", "sequence")
 _MOST_JOBS = 256
+_LOCAL = "local"
 
 
 @click.command()
@@ -40,6 +42,9 @@ _MOST_JOBS = 256
 @click.option(PROFILE.flag, type=click.Choice(PROFILE.choices), default=PROFILE.default, show_default=True)
 @click.option(FIREWALL.flag, type=click.Choice(FIREWALL.choices), default=FIREWALL.default, show_default=True)
 @click.option("--jobs", type=click.IntRange(1, _MOST_JOBS), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--dask", metavar="ADDRESS", help="Play on the workers of this Dask scheduler; local: on --jobs of them here."
+)
 @click.option("--limit", type=click.IntRange(1, 1 << 31), metavar="CASES", help="Cases of each kind.")
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, show_default=True, help="Of random cases.")
 @click.option("--replay", metavar="LINE", help="Play this one case (kind:index:seed) and tell what happened.")
@@ -54,6 +59,7 @@ def campaign(
     profile: str,
     firewall: str,
     jobs: int,
+    dask: str | None,
     limit: int | None,
     seed: int,
     replay: str | None,
@@ -72,9 +78,10 @@ def campaign(
     from cosim.testing import bound_image
     from ta.profile import FirewallProfile, Profile
 
+    crew = None if dask is None else _crew(dask, jobs)
     for target in filter(None, (resume, results, junit_path)):
         check_writable(target)
-    if replay is not None and (kinds or limit is not None or resume or results or junit_path):
+    if replay is not None and (kinds or limit is not None or resume or results or junit_path or dask):
         raise UsageError(
             "--replay plays one case", hint="give it alone, with --profile and --firewall", option="replay"
         )
@@ -87,7 +94,27 @@ def campaign(
         if case is not None:
             return _replay(ready, case, as_json=as_json)
     command = f"cosim campaign {shlex.quote(str(path))} --profile {profile} --firewall {firewall} --replay"
-    return _run(ready, command, jobs=jobs, journal=resume, results=results, junit_path=junit_path, as_json=as_json)
+    files = {"journal": resume, "results": results, "junit_path": junit_path}
+    return _run(ready, command, jobs=jobs, crew=crew, **files, as_json=as_json)
+
+
+def _crew(dask: str, jobs: int) -> Crew:
+    """The workers that `--dask` asks for."""
+    try:
+        from cosim.campaign.dask_workers import dask_workers
+    except ImportError as error:
+        raise UsageError(
+            f"--dask needs Dask: {error}", hint="pip install 'remoteproc-cosim[dask]'", option="dask"
+        ) from None
+    if dask == _LOCAL:
+        return partial(dask_workers, address=None, processes=jobs)
+    if jobs != 1:
+        raise UsageError(
+            "--jobs counts processes here, a Dask cluster has its own",
+            hint=f"leave out --jobs, or say --dask {_LOCAL}",
+            option="jobs",
+        )
+    return partial(dask_workers, address=dask)
 
 
 def _replay(ready: Campaign, case: CaseId, *, as_json: bool) -> int:
@@ -107,6 +134,7 @@ def _run(
     command: str,
     *,
     jobs: int,
+    crew: Crew | None,
     journal: Path | None,
     results: Path | None,
     junit_path: Path | None,
@@ -121,7 +149,7 @@ def _run(
         progress = _Progress(total)
 
         def lines() -> Iterator[bytes]:
-            for chunk in run_campaign(ready, jobs=jobs, journal=journal, stopped=stopped):
+            for chunk in run_campaign(ready, jobs=jobs, crew=crew, journal=journal, stopped=stopped):
                 tally.add(chunk)
                 for result in chunk:
                     if result.bypass and not as_json:
