@@ -107,9 +107,14 @@ MAX_INSTRUCTIONS = Option(
     metavar="N",
     numbers=(1, 1 << 40),
 )
+ALIGNMENT = Option(
+    "alignment",
+    "Let the M4 fault at unaligned LDM, LDRD, VLDR and their like, as silicon does; slower.",
+    switch=True,
+)
 
 #: What `cosim boot` and the `cosim` marker take.
-BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY, STRICT, TIMEOUT, MAX_INSTRUCTIONS)
+BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY, STRICT, ALIGNMENT, TIMEOUT, MAX_INSTRUCTIONS)
 #: What the pytest plugin takes.
 PYTEST_OPTIONS = (ENGINE, SEED, ARTIFACTS)
 
@@ -139,6 +144,7 @@ def soc_config(settings: Mapping[str, object], public_key: PublicKey | None = No
         deny=Deny(values[DENY.key]),
         public_key=public_key,
         strict=bool(values[STRICT.key]),
+        alignment=bool(values[ALIGNMENT.key]),
         most_time_ps=timeout * 10**9 if isinstance(timeout, int) else None,
         most_instructions=instructions if isinstance(instructions, int) else None,
     )

@@ -60,7 +60,8 @@ class SocConfig:
     is the random number generators'; `strict` makes a peripheral that has no model a bus error, and ends the run with
     `UnmodelledAccess` when the M4 touches it or a register that a block's model does not have. `settings` says how
     OP-TEE was built and what the device demands of an image (processor binding, lowest version). `most_time_ps` and
-    `most_instructions` bound all runs together: virtual time in picoseconds, instructions of the M4.
+    `most_instructions` bound all runs together: virtual time in picoseconds, instructions of the M4. `alignment` makes
+    unaligned LDM, STM, LDRD, VLDR and their like fault on the M4 of the embedded engine, as on silicon.
     """
 
     platform: Path | None = None
@@ -77,6 +78,7 @@ class SocConfig:
     strict: bool = False
     most_time_ps: int | None = None
     most_instructions: int | None = None
+    alignment: bool = False
     settings: Settings = field(default_factory=Settings)
 
 
@@ -141,6 +143,7 @@ class Soc:
             interrupts=self.interrupts,
             timers=self.timers,
             most_events=config.most_events,
+            alignment=config.alignment,
         )
         self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self._limits = self._run_limits()

@@ -53,7 +53,8 @@ class Machine:
     """All that an engine executes on.
 
     `homes` names the core that owns each memory bank's code and data. A run that makes more than `most_events` ends
-    with `RunTimeout`, so that firmware which repeats a denied access for ever cannot use up the host's memory.
+    with `RunTimeout`, so that firmware which repeats a denied access for ever cannot use up the host's memory. With
+    `alignment` every access of the M4 that the architecture does not define faults, which costs speed.
     """
 
     platform: Platform
@@ -67,6 +68,7 @@ class Machine:
     interrupts: Interrupts
     timers: Timers
     most_events: int = MOST_EVENTS
+    alignment: bool = False
 
 
 class CoreView(Protocol):

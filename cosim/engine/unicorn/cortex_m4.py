@@ -20,8 +20,10 @@ from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
 from cosim.engine.unicorn.m4_registers import FPCA, XPSR_T
 from cosim.engine.unicorn.m4_traps import (
+    ALIGNMENT_BITS,
     DIVISION_BITS,
     EVENT_BITS,
+    EXCLUSIVE_BITS,
     FLOATING_BITS,
     M4_TRAPS,
     MPU_BITS,
@@ -52,6 +54,7 @@ from cosim.engine.unicorn.scs import (
     MMARVALID,
     NOCP,
     PRECISERR,
+    UNALIGNED,
     UNDEFINSTR,
     SystemControl,
 )
@@ -63,12 +66,15 @@ from cosim.memory import MemoryBank
 # Unicorn's numbers of exceptions (QEMU's EXCP_*)
 EXCP_SWI = 2
 EXCP_PREFETCH_ABORT = 3
+EXCP_DATA_ABORT = 4  # only of exclusive accesses that are not aligned
 EXCP_BKPT = 7
 EXCP_EXCEPTION_EXIT = 8
 EXCP_NOCP = 17
 
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
+#: Where the default memory map has peripherals (B3.1): Device memory, and the private peripheral bus.
+_DEVICES = (range(0x40000000, 0x60000000), range(PPB_BASE, PPB_BASE + PPB_SIZE))
 _BKPT, _TRCENA, _MON_EN = 1 << 1, 1 << 24, 1 << 16
 
 
@@ -207,8 +213,8 @@ class CortexM4(M4Exceptions):
 
     def _state_traps(self) -> int:
         """The traps that registers of the system control space ask for."""
-        on = EVENT_BITS
         scs = self.scs
+        on = EVENT_BITS | (ALIGNMENT_BITS if self._checks_alignment else EXCLUSIVE_BITS)
         if scs.traps_zero_division:
             on |= DIVISION_BITS
         if not scs.fpu_allowed(privileged=False) or scs.value("FPCCR") & FPCCR_LSPACT or scs.value("FPDSCR"):
@@ -227,6 +233,8 @@ class CortexM4(M4Exceptions):
             self._take_floating()
         elif trap in (M4Trap.SDIV_BY_ZERO, M4Trap.UDIV_BY_ZERO):
             self.take(USAGE_FAULT, DIVBYZERO)
+        elif ALIGNMENT_BITS >> trap & 1:
+            self.take(USAGE_FAULT, UNALIGNED)
         elif trap in (M4Trap.SEV, M4Trap.SEV_WIDE):
             self.event = True
             self._send_event()
@@ -258,6 +266,8 @@ class CortexM4(M4Exceptions):
                 self.take(MEM_MANAGE, IACCVIOL)
             elif not self._make_executable(fault.address):
                 self.take(BUS_FAULT, IBUSERR)
+        elif fault.forbidden and self._is_misplaced(fault.address, fault.size):
+            self.take(USAGE_FAULT, UNALIGNED)
         elif fault.forbidden:
             self.take(MEM_MANAGE, DACCVIOL | MMARVALID, fault.address)
         else:
@@ -282,6 +292,9 @@ class CortexM4(M4Exceptions):
         elif number == EXCP_BKPT:
             self.lane.busy = 0
             self._take_breakpoint()
+        elif number == EXCP_DATA_ABORT:
+            self.lane.busy = 0
+            self.take(USAGE_FAULT, UNALIGNED)
         elif number == EXCP_NOCP:
             self.lane.busy = 0
             self.take(USAGE_FAULT, NOCP)
@@ -323,6 +336,8 @@ class CortexM4(M4Exceptions):
 
     def forbids(self, kind: AccessKind, address: int, size: int) -> bool:
         """See `Core.forbids`; the private peripheral bus is not the MPU's business (B3.5.1)."""
+        if kind is not AccessKind.FETCH and self._is_misplaced(address, size):
+            return True
         if self._mpu_view is None:
             if self._mapped_view is not None and self._is_home(address):
                 self._relax = True
@@ -331,6 +346,14 @@ class CortexM4(M4Exceptions):
         if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
             return False
         return not self.mpu.allows(address, size, RIGHT_OF[kind], privileged=self._mpu_view)
+
+    @property
+    def _checks_alignment(self) -> bool:
+        return self.machine.alignment or self.scs.traps_unaligned
+
+    def _is_misplaced(self, address: int, size: int) -> bool:
+        """Whether an access to a peripheral is not aligned, which the architecture leaves unpredictable (A3.2.1)."""
+        return address % size != 0 and any(address in place for place in _DEVICES) and self._checks_alignment
 
     @property
     def asks_always(self) -> bool:

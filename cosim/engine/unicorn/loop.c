@@ -13,7 +13,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 3
+#define LOOP_ABI 4
 #define MAX_RANGES 32
 #define MAX_LANES 8
 #define MAX_TRAPS 32
@@ -27,7 +27,7 @@ struct range {
 
 struct trap {
     uint32_t mask, value;
-    uint8_t size, after, arm, zero; /* zero: position of a register field, or NO_REGISTER */
+    uint8_t size, after, arm, zero, unaligned; /* the last two: position of a register field, or NO_REGISTER */
 };
 
 typedef void (*block_fn)(void);
@@ -120,6 +120,12 @@ static uint32_t register_value(struct loop *loop, void *uc, int32_t number) {
     return value;
 }
 
+/* SP and PC are always aligned (ARMv7-M manual, B1.4.1); a field of a 16-bit instruction has three bits. */
+static int is_unaligned(struct loop *loop, void *uc, const struct trap *trap, uint32_t opcode) {
+    uint32_t number = opcode >> trap->unaligned & (trap->size == 2 ? 7 : 15);
+    return number != 13 && number != 15 && register_value(loop, uc, loop->reg[number]) & 3;
+}
+
 /* `candidates`: the traps that the first-level table lets through. */
 static void check_traps(struct hook_context *context, void *uc, uint32_t address, uint32_t size, uint32_t candidates) {
     struct lane *lane = context->lane;
@@ -135,11 +141,14 @@ static void check_traps(struct hook_context *context, void *uc, uint32_t address
         arm = !(register_value(context->loop, uc, context->loop->reg_cpsr) >> 5 & 1);
         opcode = arm ? second << 16 | opcode : opcode << 16 | second;
     }
-    for (uint32_t i = 0; candidates >> i; i++) {
+    for (; candidates; candidates &= candidates - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(candidates);
         const struct trap *trap = &lane->traps[i];
-        if (!(candidates >> i & 1) || trap->size != size || trap->arm != arm || (opcode & trap->mask) != trap->value)
+        if (trap->size != size || trap->arm != arm || (opcode & trap->mask) != trap->value)
             continue;
         if (trap->zero != NO_REGISTER && register_value(context->loop, uc, context->loop->reg[opcode >> trap->zero & 15]))
+            continue;
+        if (trap->unaligned != NO_REGISTER && !is_unaligned(context->loop, uc, trap, opcode))
             continue;
         lane->trap = i + 1;
         lane->attention = 1;

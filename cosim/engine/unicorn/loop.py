@@ -232,7 +232,13 @@ class PythonLane:
     def _matches(self, trap: Trap, opcode: int, size: int, *, arm: bool) -> bool:
         if trap.size != size or trap.arm != arm or opcode & trap.mask != trap.value:
             return False
-        return trap.when_zero is None or not self._register(CORE_REGISTERS[opcode >> trap.when_zero & 15])
+        if trap.when_zero is not None and self._register(CORE_REGISTERS[opcode >> trap.when_zero & 15]):
+            return False
+        if trap.when_unaligned is None:
+            return True
+        number = opcode >> trap.when_unaligned & (7 if size == 2 else 15)
+        # SP and PC are always aligned (ARMv7-M manual, B1.4.1).
+        return number not in (13, 15) and bool(self._register(CORE_REGISTERS[number]) & 3)
 
     def _spring(self, number: int, trap: Trap) -> None:
         self.trap, self.attention = number + 1, 1

@@ -21,6 +21,17 @@ class M4Trap(IntEnum):
     SDIV_BY_ZERO = 8
     UDIV_BY_ZERO = 9
     FLOATING = 10
+    LDM_16 = 11
+    STM_16 = 12
+    LDM_STM_IA = 13
+    LDM_STM_DB = 14
+    LDRD_STRD = 15
+    LDRD_STRD_POST = 16
+    LDREX = 17
+    STREX = 18
+    VLDR_VSTR = 19
+    VLDM_VSTM_IA = 20
+    VLDM_VSTM_DB = 21
 
 
 M4_TRAPS = (
@@ -35,6 +46,17 @@ M4_TRAPS = (
     Trap(4, 0xFFF0F0F0, 0xFB90F0F0, when_zero=0),
     Trap(4, 0xFFF0F0F0, 0xFBB0F0F0, when_zero=0),
     Trap(4, 0xEC000E00, 0xEC000A00),  # every instruction of coprocessors 10 and 11
+    Trap(2, 0xF800, 0xC800, when_unaligned=8),
+    Trap(2, 0xF800, 0xC000, when_unaligned=8),
+    Trap(4, 0xFFC00000, 0xE8800000, when_unaligned=16),
+    Trap(4, 0xFFC00000, 0xE9000000, when_unaligned=16),
+    Trap(4, 0xFF400000, 0xE9400000, when_unaligned=16),
+    Trap(4, 0xFF600000, 0xE8600000, when_unaligned=16),
+    Trap(4, 0xFFF00000, 0xE8500000, when_unaligned=16),
+    Trap(4, 0xFFF00000, 0xE8400000, when_unaligned=16),
+    Trap(4, 0xFF200E00, 0xED000A00, when_unaligned=16),
+    Trap(4, 0xFF800E00, 0xEC800A00, when_unaligned=16),
+    Trap(4, 0xFFA00E00, 0xED200A00, when_unaligned=16),
 )
 
 
@@ -49,3 +71,7 @@ UNMASKING_BITS = bits(M4Trap.CPS_ENABLE, M4Trap.MSR_MASK)
 MPU_BITS = bits(M4Trap.CPS_ENABLE, M4Trap.CPS_DISABLE, M4Trap.MSR_MASK, M4Trap.MSR_CONTROL)
 DIVISION_BITS = bits(M4Trap.SDIV_BY_ZERO, M4Trap.UDIV_BY_ZERO)
 FLOATING_BITS = bits(M4Trap.FLOATING)
+#: What demands a word-aligned address whatever CCR says (A3.2.1); exclusive accesses are rare, so they cost nothing.
+EXCLUSIVE_BITS = bits(M4Trap.LDREX, M4Trap.STREX)
+MULTIPLE_BITS = bits(*(trap for trap in M4Trap if trap >= M4Trap.LDM_16)) & ~EXCLUSIVE_BITS
+ALIGNMENT_BITS = EXCLUSIVE_BITS | MULTIPLE_BITS

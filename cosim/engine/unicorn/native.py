@@ -15,7 +15,7 @@ from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
 from cosim.engine.unicorn.traps import MAX_TRAPS, Trap, filters
 from cosim.errors import EngineError
 
-ABI = 3
+ABI = 4
 MAX_RANGES = 32
 MAX_LANES = 8
 _NO_REGISTER = 0xFF
@@ -30,7 +30,7 @@ class _Trap(ctypes.Structure):
     _fields_ = (
         ("mask", ctypes.c_uint32),
         ("value", ctypes.c_uint32),
-        *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero")),
+        *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero", "unaligned")),
     )
 
 
@@ -168,7 +168,8 @@ class NativeLoop:
             table[:] = values
         for index, trap in enumerate(traps):
             zero = _NO_REGISTER if trap.when_zero is None else trap.when_zero
-            lane.traps[index] = _Trap(trap.mask, trap.value, trap.size, trap.after, trap.arm, zero)
+            unaligned = _NO_REGISTER if trap.when_unaligned is None else trap.when_unaligned
+            lane.traps[index] = _Trap(trap.mask, trap.value, trap.size, trap.after, trap.arm, zero, unaligned)
         lane.traps_on, lane.in_block = 0, _IN_BLOCK(in_block)
 
     def run(self, lane: Lane) -> int:

@@ -29,7 +29,7 @@ from cosim.registers import Access, Field, Register, RegisterBlock, bits
 # CFSR: MMFSR [7:0], BFSR [15:8], UFSR [31:16]
 IACCVIOL, DACCVIOL, MUNSTKERR, MSTKERR, MLSPERR, MMARVALID = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 5, 1 << 7
 IBUSERR, PRECISERR, UNSTKERR, STKERR, LSPERR, BFARVALID = 1 << 8, 1 << 9, 1 << 11, 1 << 12, 1 << 13, 1 << 15
-UNDEFINSTR, INVSTATE, INVPC, NOCP, DIVBYZERO = 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 25
+UNDEFINSTR, INVSTATE, INVPC, NOCP, UNALIGNED, DIVBYZERO = 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 24, 1 << 25
 CFSR_BITS = 0x030FBFBB  # every bit that the manual defines
 
 HFSR_VECTTBL, HFSR_FORCED, HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
@@ -37,7 +37,7 @@ FPCCR_ASPEN, FPCCR_LSPEN, FPCCR_THREAD, FPCCR_USER, FPCCR_LSPACT = 1 << 31, 1 <<
 
 _AIRCR_KEY = 0x05FA
 _SLEEPONEXIT, _SEVONPEND = 1 << 1, 1 << 4
-_NONBASETHRDENA, _USERSETMPEND, _DIV_0_TRP, _STKALIGN = 1 << 0, 1 << 1, 1 << 4, 1 << 9
+_NONBASETHRDENA, _USERSETMPEND, _UNALIGN_TRP, _DIV_0_TRP, _STKALIGN = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 9
 _TIMER = range(0x010, 0x020)
 _MPU = range(0xD90, 0xDBC)
 STIR = 0xF00
@@ -169,6 +169,11 @@ class SystemControl(RegisterBlock):
     def nonbasethreadena(self) -> bool:
         """CCR.NONBASETHRDENA: Thread mode may be entered with exceptions still active."""
         return bool(self.value("CCR") & _NONBASETHRDENA)
+
+    @property
+    def traps_unaligned(self) -> bool:
+        """CCR.UNALIGN_TRP."""
+        return bool(self.value("CCR") & _UNALIGN_TRP)
 
     @property
     def traps_zero_division(self) -> bool:

@@ -21,6 +21,7 @@ class Trap:
     An encoding is written as the Arm manuals print it: 16-bit Thumb `size` 2, 32-bit Thumb with its first halfword in
     the upper half, ARM with `arm` set. `after` stops behind the instruction, which has retired; otherwise the lane
     stands before it. `when_zero` is the position of a 4-bit register field: only where that register holds zero.
+    `when_unaligned`, likewise (3 bits in a 16-bit instruction): only where it holds no multiple of four.
 
     An instruction that its IT block skips is not trapped; an ARM instruction is, whatever its condition says.
     """
@@ -31,6 +32,7 @@ class Trap:
     after: bool = False
     arm: bool = False
     when_zero: int | None = None
+    when_unaligned: int | None = None
 
 
 def filters(traps: Sequence[Trap]) -> tuple[list[int], list[int]]:
