@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Initiator(enum.Enum):
@@ -18,6 +17,9 @@ class Initiator(enum.Enum):
     M4 = "m4"
     DEBUG = "debug"
 
+    # Accesses are looked up by initiator and kind; an enum's own hash is a call into Python.
+    __hash__ = object.__hash__
+
     @property
     def secure(self) -> bool:
         """Whether the access carries the secure attribute on the bus."""
@@ -30,6 +32,8 @@ class AccessKind(enum.Enum):
     READ = "read"
     WRITE = "write"
     FETCH = "fetch"
+
+    __hash__ = object.__hash__
 
 
 class Rights(enum.Flag):
@@ -52,8 +56,7 @@ class Deny(enum.Enum):
     ABORT = "abort"
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(NamedTuple):
     """Constant rights of one initiator over `size` bytes from `offset` of a target, and the rule behind them."""
 
     offset: int

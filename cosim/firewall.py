@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from cosim.access import RIGHT_OF, AccessKind, Grant, Initiator, Rights
-from cosim.events import EventLog, FirewallChanged
+from cosim.events import EventLog, FirewallChanged, Record, RegisterWritten
 from cosim.peripherals.etzpc import DECPROT_IDS, Etzpc, Protection
 from cosim.peripherals.tzc400 import Tzc400
 
@@ -138,12 +138,41 @@ class Firewall:
             "tzc": _Fixed(Rights.NONE, "TZC=SECURE_ONLY"),
             "secureMonitor": _Fixed(Rights.NONE, "SECURE_MONITOR=SECURE_ONLY"),
         }
+        #: The ranges in which an access is allowed, by who makes it, where, and what it does; until the answer changes.
+        self._allowed: dict[tuple[Initiator, str, AccessKind], tuple[tuple[int, int], ...]] = {}
         self._described = {target: rule.describe() for target, rule in self._rules.items()}
+        # First of all listeners: what others do about the event already meets the registers as they are.
+        log.listen(self._on_record)
+        self._registers = etzpc.name, tzc.name
         etzpc.listen(lambda: self._update((*DECPROT_IDS, *_TZMA_TARGETS), report=True))
         tzc.listen(lambda: self._update(("ddr",), report=True))
 
+    def allows(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> bool:
+        """Whether an access of `size` bytes at `offset` of `target` is allowed as a whole."""
+        ranges = self._allowed.get((initiator, target, kind))
+        if ranges is None:
+            ranges = self._allowed[initiator, target, kind] = self._ranges(initiator, target, kind)
+        end = offset + size
+        return any(first <= offset and end <= last for first, last in ranges)
+
+    def _on_record(self, record: Record) -> None:
+        payload = record.payload
+        if type(payload) is RegisterWritten and payload.block in self._registers:
+            self._allowed.clear()
+
+    def _ranges(self, initiator: Initiator, target: str, kind: AccessKind) -> tuple[tuple[int, int], ...]:
+        found: list[tuple[int, int]] = []
+        size = (1 << 32) - (self._ddr_base if target == "ddr" else 0)
+        for grant in self.pieces(initiator, target, 0, size):
+            if grant.rights & RIGHT_OF[kind]:
+                first = found.pop()[0] if found and found[-1][1] == grant.offset else grant.offset
+                found.append((first, grant.offset + grant.size))
+        return tuple(found)
+
     def decide(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> str | None:
         """The rule that denies an access of `size` bytes at `offset` of `target`, or None when it is allowed."""
+        if self.allows(initiator, target, offset, size, kind):
+            return None
         wanted = RIGHT_OF[kind]
         for grant in self.pieces(initiator, target, offset, size):
             if not grant.rights & wanted:
@@ -179,6 +208,7 @@ class Firewall:
         self._update(tuple(self._rules), report=False)
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
+        self._allowed.clear()
         changed = []
         for target in targets:
             before, after = self._described[target], self._rules[target].describe()

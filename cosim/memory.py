@@ -62,7 +62,8 @@ class MemoryBank:
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`. Raises `BusFault` outside the bank."""
-        self._check(offset, size)
+        if not 0 <= offset <= offset + size <= self.size:
+            self._check(offset, size)
         return self._memory[offset : offset + size]
 
     def write(self, offset: int, data: bytes) -> None:

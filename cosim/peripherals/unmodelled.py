@@ -32,7 +32,7 @@ SEGMENTS = (
     (0x5A000000, 0x8000),  # APB4
     (0x5C000000, 0x10000),  # APB5
 )
-MAP_START = 0x40000000
+MAP_START, MAP_END = 0x40000000, 0x60000000
 PAGE = 0x1000
 BETWEEN = "unmodelled"
 #: Registers that one block remembers at most; further ones read as zero.
@@ -85,7 +85,9 @@ class UnmodelledUse:
 
 def uncovered(covered: Iterable[tuple[int, int]]) -> tuple[Region, ...]:
     """The peripheral map without the pages that the address ranges `covered` (start, end) touch, by address."""
-    taken = {page for start, end in covered for page in range(start // PAGE, (end - 1) // PAGE + 1)}
+    # Only what lies in the map: hundreds of MiB of DDR are as many pages that no segment has.
+    inside = ((max(start, MAP_START), min(end, MAP_END)) for start, end in covered)
+    taken = {page for start, end in inside for page in range(start // PAGE, (end - 1) // PAGE + 1)}
     names = dict(_known())
     regions: list[Region] = []
     for start, size in SEGMENTS:

@@ -36,6 +36,7 @@ from cosim.engine.unicorn.memory_view import MemoryView
 from cosim.errors import EngineError
 from cosim.events import ForeignWrite
 from cosim.memory import MemoryBank
+from cosim.registers import RegisterBlock
 
 _KIND_OF = {
     UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
@@ -254,7 +255,8 @@ class Accesses(MemoryView, ABC):
         if len(self._known_reads) + len(self._known_writes) >= _MOST_REMEMBERED:
             self.forget_accesses()
         if kind is AccessKind.READ:
-            self._known_reads[address << 4 | size] = partial(block.read, offset, size, self.initiator)
+            made = block.reader(offset, size, self.initiator) if isinstance(block, RegisterBlock) else None
+            self._known_reads[address << 4 | size] = made or partial(block.read, offset, size, self.initiator)
         else:
             self._known_writes[address << 4 | size] = _writer(block.write, offset, size, self.initiator)
 

@@ -161,6 +161,7 @@ class Core(Accesses):
     def thaw(self) -> None:
         """Back to the state before the instruction that was given up, if the rest of an IT block ran on after it."""
         self.resume_accesses()
+        self._has_run = True
         if self._frozen is None:
             return
         (context, counted), self._frozen = self._frozen, None
@@ -207,7 +208,7 @@ class Core(Accesses):
         for field, value in zip(_SAVED, counters, strict=True):
             setattr(self.lane, field, value)
         self.set_state(core_state)
-        self.uc.ctl_flush_tb()
+        self.forget_all_code()
 
 
 _IT_BITS = 0x0600FC00

@@ -11,6 +11,7 @@ executing the old bytes).
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -54,6 +55,15 @@ class MemoryView:
         self._loop = loop
         self._pieces: list[_Piece] = []
         self._last_piece: _Piece | None = None  # of host_address
+        self._windows = tuple(w for w in machine.bus.windows if w.cpu in (None, self.view))
+        self._windows_of: dict[str, tuple[tuple[Window, MemoryBank], ...]] = {
+            bank: tuple(
+                (w, w.target) for w in self._windows if isinstance(w.target, MemoryBank) and w.target.name == bank
+            )
+            for bank in {w.target.name for w in self._windows if isinstance(w.target, MemoryBank)}
+        }
+        #: Nothing is translated while the core has not run since: stopped for the engine, or retired an instruction.
+        self._has_run, self._flushed_at = False, 0
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
         #: What the hook of invalid accesses got for the read at work, and from where.
         self._value = self._read_at = 0
@@ -61,11 +71,11 @@ class MemoryView:
 
     def map_all(self) -> None:
         """Build the view for the first time."""
-        for window in self._windows():
+        for window in self._windows:
             if isinstance(window.target, MemoryBank):
                 self._grants[window.target.name] = self._ask_grants(window.target)
                 self._map_pieces(self._plan(window, window.target))
-        for base, size in _page_runs(w for w in self._windows() if not isinstance(w.target, MemoryBank)):
+        for base, size in _page_runs(w for w in self._windows if not isinstance(w.target, MemoryBank)):
             self._map_mmio(base, size, None)
         if self.private_range is not None:
             self._map_mmio(*self.private_range, None)
@@ -74,10 +84,9 @@ class MemoryView:
     def remap(self, target: str | None = None) -> None:
         """Map the windows of one bank, or all, anew where the answer of firewall or memory protection changed."""
         changed = False
-        for window in self._windows():
-            bank = window.target
-            if not isinstance(bank, MemoryBank) or (target is not None and bank.name != target):
-                continue
+        for window, bank in itertools.chain(
+            *([self._windows_of.get(target, ())] if target is not None else self._windows_of.values())
+        ):
             self._grants[bank.name] = self._ask_grants(bank)
             present = [piece for piece in self._pieces if piece.window is window]
             planned = self._plan(window, bank)
@@ -105,11 +114,18 @@ class MemoryView:
 
     def forget_code(self, bank: MemoryBank, offset: int, size: int) -> None:
         """Drop the translations of bytes that were written behind this core's back."""
-        for window in self._windows():
-            if window.target is bank and window.offset < offset + size and offset < window.offset + window.size:
+        if not self._has_run and self.lane.retired == self._flushed_at:
+            return
+        for window, _ in self._windows_of.get(bank.name, ()):
+            if window.offset < offset + size and offset < window.offset + window.size:
                 first = max(offset, window.offset) - window.offset + window.address
                 last = min(offset + size, window.offset + window.size) - window.offset + window.address
                 self.uc.ctl_remove_cache(first, last)
+
+    def forget_all_code(self) -> None:
+        """Drop all translations."""
+        self.uc.ctl_flush_tb()
+        self._has_run, self._flushed_at = False, self.lane.retired
 
     def host_address(self, address: int, size: int, *, write: bool) -> int | None:
         """Where `size` bytes of memory lie in the host, if all that this core may do there needs no asking."""
@@ -126,9 +142,6 @@ class MemoryView:
 
     def _window_at(self, address: int) -> Window | None:
         return self.machine.bus.window_at(self.view, address)
-
-    def _windows(self) -> Iterable[Window]:
-        return (w for w in self.machine.bus.windows if w.cpu in (None, self.view))
 
     def _ask_grants(self, bank: MemoryBank) -> tuple[tuple[int, int, Rights], ...]:
         grants = self.machine.firewall.grants(self.initiator, bank.name, bank.size)
