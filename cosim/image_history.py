@@ -142,7 +142,7 @@ class ImageHistory:
             self.authenticated = True
             self.segments = tuple(part for part in self._attempt or () if part.size)
         elif isinstance(payload, MemoryWiped):
-            self.authenticated = False
+            self._gone()
         elif isinstance(payload, TaDied):
             self._give_up("the LOAD_FW that killed the TA")
         else:
@@ -152,7 +152,8 @@ class ImageHistory:
         if isinstance(payload, ProcessorStarted):
             self.started = self.was_started = True
         elif isinstance(payload, ProcessorStopped):
-            self.started = self.authenticated = False
+            self.started = False
+            self._gone()
         elif isinstance(payload, CoreHeld) and payload.core == "m4":
             self.started = False
             self.m4_retired = payload.retired
@@ -188,5 +189,10 @@ class ImageHistory:
 
     def _forget(self, parts: list[LoadedRange]) -> None:
         self.given_up_ranges = tuple(part for part in parts if part.size)
+        self._gone()
+
+    def _gone(self) -> None:
+        """No image is in place any more; what the next one does not report must not be taken from this one."""
         self.authenticated = False
         self.segments = ()
+        self.table = None

@@ -122,10 +122,13 @@ class NothingRunsUnauthenticated(Monitor):
     def __init__(self, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
         super().__init__(report)
         self._retired = 0
+        self._may_run = False
 
     def observe(self, record: Record) -> None:
         """Check releases and every sign of retired instructions."""
         image = self.image
+        # The record of the hold itself tells of instructions that retired while the core was allowed to run.
+        allowed, self._may_run = self._may_run or image.started, image.started
         if isinstance(record.payload, CoreReleased) and record.payload.core == "m4" and not image.authenticated:
             self._break(record, "the M4 was released from hold boot while no authenticated image was in memory")
         if image.first_instruction:
@@ -137,8 +140,8 @@ class NothingRunsUnauthenticated(Monitor):
                 self._hold(record, "the M4's first instruction came after authentication and START")
         if record.stamp.core == "m4" or image.m4_retired is not None:
             retired = record.stamp.instructions if image.m4_retired is None else image.m4_retired
-            if retired > self._retired and not image.was_started:
-                self._break(record, f"the M4 retired {retired} instructions before START")
+            if retired > self._retired and not allowed:
+                self._break(record, f"the M4 retired {retired - self._retired} instructions before START")
             self._retired = max(self._retired, retired)
         if command_of(record.payload) is Command.LOAD and not image.was_started and not self._retired:
             self._hold(record, "the M4 retired no instruction")
@@ -174,8 +177,10 @@ class LoadedImageUntouched(Monitor):
             self._attributes[payload.target] = payload.after
             if self._isolated and self.image.authenticated:
                 self._check_attributes(record, (payload.target,))
-        elif isinstance(payload, ImageAuthenticated) and self._isolated:
-            self._check_attributes(record, tuple(sorted({bank_of(r.pa) for r in self.image.segments})))
+        elif isinstance(payload, ImageAuthenticated):
+            self._compared = {}
+            if self._isolated:
+                self._check_attributes(record, tuple(sorted({bank_of(r.pa) for r in self.image.segments})))
         elif isinstance(payload, ProcessorStarted) and self.image.authenticated:
             self._compare(record, "at START", self.image.segments)
         elif self.image.stopping and self.image.authenticated:
@@ -232,7 +237,9 @@ class TableAsAuthenticated(Monitor):
     def observe(self, record: Record) -> None:
         """Compare when LOAD_FW succeeded and when the processor is started."""
         payload = record.payload
-        if isinstance(payload, CommandReturned) and command_of(payload) is Command.LOAD and payload.result == 0:
+        if isinstance(payload, ImageAuthenticated):
+            self._compared = {}
+        elif isinstance(payload, CommandReturned) and command_of(payload) is Command.LOAD and payload.result == 0:
             self._compare(record, "after LOAD_FW", self.image.table)
         elif isinstance(payload, ProcessorStarted):
             self._compare(record, "at START", self.image.table)

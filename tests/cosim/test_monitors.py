@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
@@ -74,20 +75,27 @@ class Bench:
         self.say(CommandInvoked(1, command, NAMES[command], processor), *during)
         self.say(CommandReturned(1, command, NAMES[command], result, "", 4, "", state))
 
-    def load(self, *, table: bytes = TABLE) -> None:
+    def load(self, *, table: bytes = TABLE, at: int = TABLE_PA) -> None:
         self.banks("S_RW")
         self.write(CODE_PA, CODE)
         self.write(DATA_PA, DATA)
-        self.write(TABLE_PA, table)
+        self.write(at, table)
         self.command(
             1,
             SegmentLoaded(0, 0, 0, CODE_PA, len(CODE), len(CODE), sha(CODE), 5),
             SegmentLoaded(0, 1, DATA_PA, DATA_PA, len(DATA), 64, sha(DATA), 6),
-            SegmentLoaded(0, 2, TABLE_PA, TABLE_PA, len(TABLE), len(TABLE), sha(table), 6),
-            ResourceTableLocated(TABLE_PA, TABLE_PA, len(TABLE), sha(TABLE)),
+            SegmentLoaded(0, 2, at, at, len(TABLE), len(TABLE), sha(table), 6),
+            ResourceTableLocated(at, at, len(TABLE), sha(TABLE)),
             ImageAuthenticated(1, 3, sha(b"header")),
             state="LOADED",
         )
+
+    def load_code_alone(self) -> None:
+        """An image whose reporter says nothing of a resource table."""
+        self.banks("S_RW")
+        self.write(CODE_PA, CODE)
+        code = SegmentLoaded(0, 0, 0, CODE_PA, len(CODE), len(CODE), sha(CODE), 5)
+        self.command(1, code, ImageAuthenticated(1, 1, sha(b"other header")), state="LOADED")
 
     def banks(self, attribute: str) -> None:
         for bank in ("retram", "sram1", "sram2"):
@@ -379,6 +387,89 @@ def test_an_image_without_a_table_leaves_the_table_monitor_unexercised() -> None
     bench = Bench()
     bench.command(1, ResourceTableLocated(0, 0, 0, ""), state="LOADED")
     assert bench.result("resource-table").held is None
+
+
+def _released(bench: Bench) -> None:
+    bench.wipe()
+
+
+def _stopped(bench: Bench) -> None:
+    bench.start()
+    bench.stop()
+
+
+def _refused(bench: Bench) -> None:
+    bench.command(1, ResourceTableLocated(TABLE_PA, TABLE_PA, 16, sha(TABLE)), result=SECURITY)
+
+
+def _wiped_by_the_load_itself(bench: Bench) -> None:
+    bench.say(MemoryWiped("sram3", TABLE_PA, 0x10000, "before the load"))
+
+
+@pytest.mark.parametrize("end", [_released, _stopped, _refused, _wiped_by_the_load_itself])
+def test_a_later_image_is_not_held_against_the_table_of_one_that_is_gone(end: Callable[[Bench], None]) -> None:
+    bench = Bench()
+    bench.load()
+    end(bench)
+    bench.write(TABLE_PA, bytes(len(TABLE)))
+    bench.load_code_alone()
+    bench.start()
+    assert bench.result("resource-table").held is True
+    assert bench.reported().count("resource-table") == 0
+
+
+def test_a_place_that_was_the_table_of_an_earlier_image_is_watched_like_the_rest_of_the_next_one() -> None:
+    bench = Bench(isolated=False)
+    bench.load(at=DATA_PA + 0x1000)
+    bench.wipe()
+    bench.load_code_alone()
+    bench.say(ForeignWrite("a7-ns", DATA_PA + 0x1000, 4, 7, "sram2"))
+    assert bench.result("image-untouched").held is False
+
+
+def test_the_result_is_about_the_last_image_alone() -> None:
+    bench = Bench()
+    bench.load()
+    bench.start()
+    bench.stop()
+    bench.load()
+    assert bench.result("resource-table").detail == "16 bytes at 0x10048000 as authenticated after LOAD_FW"
+    bench.start()
+    assert bench.result("image-untouched").detail == "as authenticated: 2 segment(s) at START"
+
+
+@pytest.mark.parametrize("by_stamp", [True, False])
+def test_instructions_between_stop_and_the_next_start_are_seen(by_stamp: bool) -> None:
+    bench = Bench()
+    bench.load()
+    bench.start()
+    bench.stop(retired=1000)
+    bench.load()
+    assert bench.result("no-run-before-authentication").held is True
+    if by_stamp:
+        bench.say(AccessDenied("m4", "read", 0, 4, 0, "ddr", "TZC", "razwi"), core="m4", instructions=1005)
+    else:
+        bench.say(CoreHeld("m4", 1005))
+    assert bench.result("no-run-before-authentication").detail == "the M4 retired 5 instructions before START"
+
+
+def test_several_images_one_after_the_other_with_refusals_and_a_recovery_break_nothing() -> None:
+    bench = Bench()
+    bench.load()
+    bench.wipe()
+    bench.load(at=TABLE_PA + 0x100)
+    bench.command(1, result=0xFFFF0007, state="LOADED")  # another image while this one is loaded
+    bench.start()
+    bench.say(CoreHeld("m4", 500))  # it crashes
+    bench.stop(retired=500)
+    bench.load()  # recovery: LOAD and START without RELEASE
+    bench.start()
+    bench.stop(retired=900)
+    bench.command(1, result=SECURITY)
+    bench.load()
+    bench.wipe()
+    assert {r.held for r in bench.monitors.results()} == {True}
+    assert bench.reported() == []
 
 
 def test_what_release_forgets_is_named() -> None:
