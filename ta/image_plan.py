@@ -142,8 +142,8 @@ def plan_table(
     if any(_names_table(buffer, part) for part in parts):
         raise RefusedError(
             TeeResult.SECURITY,
-            "the image has a resource table, but nobody signed where it is",
-            hint="sign it again with `cosim sign`, which adds the signed record RSC_TABLE",
+            "the image has a resource table, nobody signed where it is: `cosim sign` does, unless --upstream-format",
+            hint="sign it again; only the profile upstream believes the section headers, which anyone can change",
             tlv="RSC_TABLE",
         )
     return None

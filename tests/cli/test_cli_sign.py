@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -26,7 +28,9 @@ from ta.keys import load_public_key
 from ta.signing import SignatureCheck, check_signature
 
 ROOT = Path(__file__).resolve().parents[2]
-VECTOR_KEYS = ROOT / "tests" / "vectors" / "keys"
+VECTORS = ROOT / "tests" / "vectors"
+VECTOR_KEYS = VECTORS / "keys"
+UPSTREAM = [json.loads(line) for line in (VECTORS / "sign.jsonl").read_text(encoding="utf-8").splitlines()]
 DEMO = firmware_file("demo_m4.elf")
 KEY = key_file("test-rsa4096.pem")
 
@@ -137,6 +141,48 @@ def test_rsa_signs_the_same_file_the_same_way(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_the_place_of_a_resource_table_is_signed_without_being_asked_for(tmp_path: Path) -> None:
+    assert sign(tmp_path / "FW.sign") == 0
+    assert tlvs(tmp_path / "FW.sign")[0x1C002] == (0x10048000).to_bytes(4, "little") + (140).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("vector", [v for v in UPSTREAM if v["byte_exact"]], ids=lambda v: Path(v["output"]).stem)
+def test_the_upstream_format_is_the_upstream_tools_image_byte_for_byte(vector: dict[str, Any], tmp_path: Path) -> None:
+    options = [o.replace("--key_info", "--key-info") for o in vector["options"]]
+    options = [str(VECTORS / o) if (VECTORS / o).is_file() else o for o in options]
+    elves = tuple(VECTORS / elf for elf in vector["inputs"])
+
+    assert sign(tmp_path / "FW", "--upstream-format", *options, key=VECTORS / vector["key"], elves=elves) == 0
+
+    assert (tmp_path / "FW").read_bytes() == (VECTORS / vector["output"]).read_bytes()
+
+
+def test_an_image_in_the_upstream_format_boots_in_upstream_and_hardened_says_why_it_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "FW.sign"
+    assert sign(out, "--upstream-format") == 0
+    assert "nobody signed where its resource table is, so the hardened profile refuses it" in capsys.readouterr().err
+
+    assert run(["boot", str(out), "--profile", "upstream"]) == 0
+    capsys.readouterr()
+    assert run(["boot", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert "TEE_ERROR_SECURITY" in said
+    assert "the image has a resource table, nobody signed where it is" in said
+    assert "`cosim sign` does, unless --upstream-format" in said
+
+
+def test_an_image_without_a_table_is_the_same_in_both_formats_and_boots_in_hardened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_table = (VECTORS / "elf" / "c.elf",)
+    assert sign(tmp_path / "a", "--upstream-format", elves=no_table) == 0
+    assert "resource table" not in capsys.readouterr().err
+    assert sign(tmp_path / "b", elves=no_table) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 # -- what cannot be signed -----------------------------------------------------------------------------------------
 
 
@@ -152,6 +198,11 @@ def test_a_number_that_does_not_fit_is_bad_usage(option: str, value: str, refuse
 )
 def test_a_platform_tlv_that_cannot_be_is_refused(tlv: tuple[str, str], refused: Refused) -> None:
     assert refused("--plat-tlv", *tlv).startswith(f"error: {DEMO}: ")
+
+
+@pytest.mark.parametrize("option", ["--version", "--processor"])
+def test_the_upstream_format_has_no_place_for_what_only_hardened_heeds(option: str, refused: Refused) -> None:
+    assert "the upstream tool knows neither" in refused("--upstream-format", option, "1")
 
 
 def test_too_many_platform_tlvs_are_refused(refused: Refused) -> None:
