@@ -118,7 +118,7 @@ class Bus:
         """What lies at `address` in a view."""
         index = bisect.bisect_right(self._starts[view], address) - 1
         window = self._views[view][index] if index >= 0 else None
-        return window if window is not None and address < window.end else None
+        return window if window is not None and address < window.address + window.size else None
 
     # Accesses of cores
 
@@ -154,14 +154,20 @@ class Bus:
 
         Raises `BusFault` when a part reaches nothing, or is denied and the platform answers with an abort.
         """
-        view = _view_of(initiator)
-        window = self.window_at(view, address)
-        # Nearly always one memory, and allowed; everything else is cut into pieces first.
-        if window is not None and isinstance(window.target, MemoryBank) and 0 < size <= window.end - address:
-            offset = window.offset + address - window.address
-            if self._firewall.allows(initiator, window.target.name, offset, size, AccessKind.READ):
-                return window.target.read(offset, size)
-        return self._read(view, _Request(initiator, AccessKind.READ, address, size))
+        whole = self._whole(initiator, address, size, AccessKind.READ)
+        if whole is not None:
+            return whole[0].read(whole[1], size)
+        return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
+
+    def _whole(self, initiator: Initiator, address: int, size: int, kind: AccessKind) -> tuple[MemoryBank, int] | None:
+        """The memory and the offset in it, if that is all that an access reaches, and allowed: as nearly always."""
+        window = self.window_at(_view_of(initiator), address)
+        if window is None or not 0 < size <= window.address + window.size - address:
+            return None
+        bank, offset = window.target, window.offset + address - window.address
+        if not isinstance(bank, MemoryBank) or not self._firewall.allows(initiator, bank.name, offset, size, kind):
+            return None
+        return bank, offset
 
     def debug_read(self, core_view: View, address: int, size: int) -> bytes:
         """`size` bytes as the given core's address map shows them, past the firewall. Raises `BusFault`."""
@@ -173,6 +179,10 @@ class Bus:
         Raises `BusFault` like `read`, in which case nothing was written.
         """
         request = _Request(initiator, AccessKind.WRITE, address, len(data), bytes(data))
+        whole = self._whole(initiator, address, len(data), AccessKind.WRITE)
+        if whole is not None:
+            self._store(_Piece(*whole, len(data), 0), request.data, initiator)
+            return
         for piece, allowed in self._decided(_view_of(initiator), request):
             if allowed:
                 self._store(piece, request.data[piece.start : piece.end], initiator)

@@ -28,6 +28,7 @@ RIGHTS: dict[Protection, dict[Initiator, Rights]] = {
     Protection.MCU_ISOLATION: {Initiator.A7_S: Rights.NONE, Initiator.A7_NS: Rights.NONE, Initiator.M4: Rights.ALL},
     Protection.NS_RW: {Initiator.A7_S: Rights.ALL, Initiator.A7_NS: Rights.ALL, Initiator.M4: Rights.ALL},
 }
+_NAMES = tuple(protection.name for protection in Protection)
 _MASTERS = (Initiator.A7_S, Initiator.A7_NS, Initiator.M4)
 #: TZMA number and size in bytes of the memories that are split by size.
 _TZMA_TARGETS = {"rom": (0, 0x20000), "sysram": (1, 0x40000)}
@@ -73,7 +74,7 @@ class _Decprot:
         yield Grant(offset, size, RIGHTS[protection][initiator], self._names[protection])
 
     def describe(self) -> str:
-        return self._etzpc.protection(self._id).name
+        return _NAMES[self._etzpc.protection(self._id)]
 
 
 class _Tzma:
@@ -138,27 +139,40 @@ class Firewall:
             "tzc": _Fixed(Rights.NONE, "TZC=SECURE_ONLY"),
             "secureMonitor": _Fixed(Rights.NONE, "SECURE_MONITOR=SECURE_ONLY"),
         }
-        #: The ranges in which an access is allowed, by who makes it, where, and what it does; until the answer changes.
-        self._allowed: dict[tuple[Initiator, str, AccessKind], tuple[tuple[int, int], ...]] = {}
+        #: The ranges of each target in which an access is allowed, by who makes it and what it does, while that holds.
+        self._allowed: dict[str, dict[tuple[Initiator, AccessKind], tuple[tuple[int, int], ...]]] = {}
         self._described = {target: rule.describe() for target, rule in self._rules.items()}
         # First of all listeners: what others do about the event already meets the registers as they are.
         log.listen(self._on_record)
-        self._registers = etzpc.name, tzc.name
+        self._etzpc_name = etzpc.name
         etzpc.listen(lambda: self._update((*DECPROT_IDS, *_TZMA_TARGETS), report=True))
         tzc.listen(lambda: self._update(("ddr",), report=True))
 
     def allows(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> bool:
         """Whether an access of `size` bytes at `offset` of `target` is allowed as a whole."""
-        ranges = self._allowed.get((initiator, target, kind))
+        known = self._allowed.get(target)
+        if known is None:
+            known = self._allowed[target] = {}
+        ranges = known.get((initiator, kind))
         if ranges is None:
-            ranges = self._allowed[initiator, target, kind] = self._ranges(initiator, target, kind)
+            ranges = known[initiator, kind] = self._ranges(initiator, target, kind)
         end = offset + size
-        return any(first <= offset and end <= last for first, last in ranges)
+        for first, last in ranges:  # noqa: SIM110 - asked at every access
+            if first <= offset and end <= last:
+                return True
+        return False
 
     def _on_record(self, record: Record) -> None:
         payload = record.payload
-        if type(payload) is RegisterWritten and payload.block in self._registers:
-            self._allowed.clear()
+        if type(payload) is RegisterWritten:
+            if payload.block == self._etzpc_name:
+                self._forget_all_but_ddr()
+            elif payload.block == self._tzc.name:
+                self._allowed.pop("ddr", None)
+
+    def _forget_all_but_ddr(self) -> None:
+        ddr = self._allowed.get("ddr", {})
+        self._allowed = {"ddr": ddr}
 
     def _ranges(self, initiator: Initiator, target: str, kind: AccessKind) -> tuple[tuple[int, int], ...]:
         found: list[tuple[int, int]] = []
@@ -208,7 +222,10 @@ class Firewall:
         self._update(tuple(self._rules), report=False)
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
-        self._allowed.clear()
+        if "ddr" in targets:
+            self._allowed.pop("ddr", None)
+        if len(targets) > 1:
+            self._forget_all_but_ddr()
         changed = []
         for target in targets:
             before, after = self._described[target], self._rules[target].describe()

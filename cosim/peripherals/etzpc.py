@@ -114,6 +114,11 @@ class Protection(enum.IntEnum):
     NS_RW = 3
 
 
+# The firewall asks for all of them at each change.
+_PROTECTIONS = tuple(Protection)
+_FIELDS = tuple((f"DECPROT{n // 16}", 2 * (n % 16)) for n in range(96))
+
+
 class Etzpc(RegisterBlock):
     """The protection controller; tells its listeners when an attribute or a secure size may have changed."""
 
@@ -129,7 +134,8 @@ class Etzpc(RegisterBlock):
 
     def protection(self, decprot_id: int) -> Protection:
         """The attribute of the peripheral or memory `decprot_id` (0..95)."""
-        return Protection((self.value(f"DECPROT{decprot_id // 16}") >> (2 * (decprot_id % 16))) & 3)
+        register, shift = _FIELDS[decprot_id]
+        return _PROTECTIONS[self._values[register] >> shift & 3]
 
     def secure_size(self, tzma: int) -> int:
         """Bytes from the base of the boot ROM (0) or SYSRAM (1) that are secure; the largest value means all."""
