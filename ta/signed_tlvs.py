@@ -151,10 +151,13 @@ def _walk(area: bytes) -> dict[int, bytes]:
     return values
 
 
+_PLATFORM_TLVS, _TLV_TYPES = frozenset(PlatformTlv), frozenset(TlvType)
+
+
 def _known(kind: int) -> bool:
     if FIRST_CRITICAL_TLV <= kind <= LAST_CRITICAL_TLV:
-        return kind in set(PlatformTlv)
-    return kind in set(TlvType) or FIRST_PLATFORM_TLV <= kind <= LAST_PLATFORM_TLV
+        return kind in _PLATFORM_TLVS
+    return kind in _TLV_TYPES or FIRST_PLATFORM_TLV <= kind <= LAST_PLATFORM_TLV
 
 
 def _present(values: dict[int, bytes], kind: TlvType) -> bytes:

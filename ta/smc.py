@@ -61,9 +61,12 @@ class FunctionId(enum.IntEnum):
     CALL_WITH_REGD_ARG = 0x32000013
 
 
+_FUNCTION_NAMES = {int(function): function.name for function in FunctionId}
+
+
 def function_name(function_id: int) -> str:
     """The name of a function identifier, or "UNKNOWN"."""
-    return next((known.name for known in FunctionId if known == function_id), "UNKNOWN")
+    return _FUNCTION_NAMES.get(function_id, "UNKNOWN")
 
 
 class SecureMonitor:

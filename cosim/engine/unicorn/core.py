@@ -17,6 +17,7 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Accesses, Fault
+from cosim.engine.unicorn.batch import Batch
 from cosim.engine.unicorn.loop import Loop, time_of
 from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
@@ -34,6 +35,7 @@ class Core(Accesses):
     def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
         super().__init__(machine, uc, loop)
         self.lane.mips = mips
+        self._pc = Batch(uc, (UC_ARM_REG_PC,))
         self.state = CoreState.HELD
         self.interrupt: int | None = None
         self.invalid = False
@@ -61,8 +63,7 @@ class Core(Accesses):
     @property
     def pc(self) -> int:
         """See `CoreView.pc`."""
-        value: int = self.uc.reg_read(UC_ARM_REG_PC)
-        return value
+        return self._pc.read()[0]
 
     def read_register(self, name: str) -> int:
         """See `CoreView.read_register`."""

@@ -14,6 +14,7 @@ from unicorn import Uc
 
 from cosim.access import AccessKind, Rights
 from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.batch import remove_cache
 from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.m4_registers import FPCA, NPRIV, SPSEL, XPSR_IPSR, XPSR_STACK_ALIGNED, M4Registers, Mode
@@ -328,7 +329,7 @@ class M4Exceptions(Core):
         host = self.host_address(frame, size, write=True)
         if host is not None:
             ctypes.memmove(host, struct.pack(f"<{len(words)}I", *words), size)
-            self.uc.ctl_remove_cache(frame, frame + size)
+            remove_cache(self.uc, frame, frame + size)
             return
         for index, word in enumerate(words):
             address = frame + 4 * index & 0xFFFFFFFF

@@ -7,9 +7,8 @@ unprivileged software, to which MSP and the masks read as zero; so a change of m
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from unicorn import Uc
 from unicorn.arm_const import (
@@ -33,8 +32,8 @@ from unicorn.arm_const import (
     UC_ARM_REG_SP,
     UC_ARM_REG_XPSR,
 )
-from unicorn.unicorn_py3.unicorn import uclib
 
+from cosim.engine.unicorn.batch import Batch
 from cosim.engine.unicorn.nvic import NMI, Masks
 
 NPRIV, SPSEL, FPCA = 1 << 0, 1 << 1, 1 << 2
@@ -46,29 +45,7 @@ _TO_PRIVILEGED_THREAD = (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_IPSR, U
 _JUMP = (UC_ARM_REG_EPSR, UC_ARM_REG_PC, UC_ARM_REG_APSR_NZCV)
 
 
-class _Batch:
-    """A fixed list of registers; one that is named twice is written twice, in order."""
-
-    def __init__(self, uc: Uc, registers: Sequence[int]) -> None:
-        self._handle = ctypes.c_void_p(uc._uch.value)
-        self._count = len(registers)
-        self._ids = (ctypes.c_int * self._count)(*registers)
-        self._cells = (ctypes.c_uint64 * self._count)()
-        base = ctypes.addressof(self._cells)
-        self._places = (ctypes.c_void_p * self._count)(*(base + 8 * i for i in range(self._count)))
-
-    def read(self) -> list[int]:
-        uclib.uc_reg_read_batch(self._handle, self._ids, self._places, self._count)
-        return list(self._cells)
-
-    def write(self, *values: int) -> None:
-        cells: list[ctypes.c_uint64 | int] = list(values)
-        self._cells[:] = cells
-        uclib.uc_reg_write_batch(self._handle, self._ids, self._places, self._count)
-
-
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """What an exception entry must know: CONTROL, xPSR and the stack pointer in use."""
 
     control: int
@@ -95,23 +72,23 @@ class M4Registers:
     """The registers of one core."""
 
     def __init__(self, uc: Uc) -> None:
-        self._frame = _Batch(uc, (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP))
-        self._mode = _Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP))
-        self._masks = _Batch(uc, (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI, UC_ARM_REG_CONTROL,
+        self._frame = Batch(uc, (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP))
+        self._mode = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP))
+        self._masks = Batch(uc, (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI, UC_ARM_REG_CONTROL,
                                   UC_ARM_REG_IPSR))  # fmt: skip
-        self._ipsr = _Batch(uc, (UC_ARM_REG_IPSR,))
-        self._sp = _Batch(uc, (UC_ARM_REG_SP,))
-        self._faultmask = _Batch(uc, (UC_ARM_REG_FAULTMASK,))
-        self._control = _Batch(uc, (UC_ARM_REG_CONTROL,))
-        self._floating = _Batch(uc, _FLOATING)
-        self._fpscr = _Batch(uc, (UC_ARM_REG_FPSCR,))
-        self._flags = _Batch(uc, (UC_ARM_REG_APSR_NZCV,))
-        self._to_thread = _Batch(uc, _TO_PRIVILEGED_THREAD)
-        self._to_handler = _Batch(uc, (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP))
+        self._ipsr = Batch(uc, (UC_ARM_REG_IPSR,))
+        self._sp = Batch(uc, (UC_ARM_REG_SP,))
+        self._faultmask = Batch(uc, (UC_ARM_REG_FAULTMASK,))
+        self._control = Batch(uc, (UC_ARM_REG_CONTROL,))
+        self._floating = Batch(uc, _FLOATING)
+        self._fpscr = Batch(uc, (UC_ARM_REG_FPSCR,))
+        self._flags = Batch(uc, (UC_ARM_REG_APSR_NZCV,))
+        self._to_thread = Batch(uc, _TO_PRIVILEGED_THREAD)
+        self._to_handler = Batch(uc, (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP))
         # Unicorn writes no GE bits with xPSR.
-        self._restore = _Batch(uc, (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC,
+        self._restore = Batch(uc, (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC,
                                     UC_ARM_REG_APSR_G, UC_ARM_REG_APSR_NZCV))  # fmt: skip
-        self._reset = _Batch(uc, (*_TO_PRIVILEGED_THREAD, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI,
+        self._reset = Batch(uc, (*_TO_PRIVILEGED_THREAD, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI,
                                   *_FRAME, UC_ARM_REG_SP, *_JUMP))  # fmt: skip
 
     def frame(self) -> tuple[list[int], Mode]:
@@ -134,7 +111,7 @@ class M4Registers:
 
     def floating(self) -> list[int]:
         """S0 to S15 and FPSCR."""
-        return self._floating.read()
+        return list(self._floating.read())
 
     def set_floating(self, words: Sequence[int]) -> None:
         """S0 to S15 and FPSCR."""

@@ -21,6 +21,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from cosim.access import AccessKind, Initiator, Rights
 from cosim.bus import View, Window
 from cosim.engine import Machine
+from cosim.engine.unicorn.batch import remove_cache
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop
 from cosim.errors import EngineError
 from cosim.memory import MemoryBank
@@ -54,7 +55,7 @@ class MemoryView:
         self.lane: Lane = loop.add(uc._uch.value)
         self._loop = loop
         self._pieces: list[_Piece] = []
-        self._last_piece: _Piece | None = None  # of host_address
+        self._piece_at: dict[int, _Piece] = {}  # of host_address, by page
         self._windows = tuple(w for w in machine.bus.windows if w.cpu in (None, self.view))
         self._windows_of: dict[str, tuple[tuple[Window, MemoryBank], ...]] = {
             bank: tuple(
@@ -95,7 +96,7 @@ class MemoryView:
             for piece in present:
                 self.uc.mem_unmap(piece.base, piece.size)
             self._pieces = [piece for piece in self._pieces if piece.window is not window]
-            self._last_piece = None
+            self._piece_at.clear()
             self._map_pieces(planned)
             changed = True
         if changed:
@@ -120,7 +121,7 @@ class MemoryView:
             if window.offset < offset + size and offset < window.offset + window.size:
                 first = max(offset, window.offset) - window.offset + window.address
                 last = min(offset + size, window.offset + window.size) - window.offset + window.address
-                self.uc.ctl_remove_cache(first, last)
+                remove_cache(self.uc, first, last)
 
     def forget_all_code(self) -> None:
         """Drop all translations."""
@@ -130,12 +131,15 @@ class MemoryView:
     def host_address(self, address: int, size: int, *, write: bool) -> int | None:
         """Where `size` bytes of memory lie in the host, if all that this core may do there needs no asking."""
         right = UC_PROT_WRITE if write else UC_PROT_READ
-        piece = self._last_piece
-        if piece is None or not piece.base <= address <= piece.base + piece.size - size:
-            piece = next((p for p in self._pieces if p.base <= address <= p.base + p.size - size), None)
-        if piece is None or not piece.permissions & right:
+        piece = self._piece_at.get(address >> 12)
+        if piece is None:
+            piece = next((p for p in self._pieces if p.base <= address < p.base + p.size), None)
+            if piece is None:
+                return None
+            self._piece_at[address >> 12] = piece
+        if not piece.permissions & right or not piece.base <= address <= piece.base + piece.size - size:
             return None
-        self._last_piece, window = piece, piece.window
+        window = piece.window
         if window is None or not isinstance(window.target, MemoryBank):
             return None
         return window.target.host_address + window.offset + address - window.address

@@ -1,0 +1,53 @@
+"""Registers of a Unicorn instance in batches, read and written without Unicorn's Python bindings.
+
+The bindings look up each register's class and wrap each value, which takes several times as long as the access itself.
+The function pointers are called with plain integers for the same reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+
+from unicorn import UC_CTL_TB_REMOVE_CACHE, Uc
+from unicorn.unicorn_py3.unicorn import uclib
+
+_BATCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+#: UC_CTL_WRITE with two arguments, as the macros of unicorn.h encode it.
+_REMOVE_CACHE = 2 << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+
+
+def _function(name: str) -> Callable[[int, int, int, int], int]:
+    return _BATCH(ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0)
+
+
+class Batch:
+    """A fixed list of 32-bit registers; one that is named twice is written twice, in order."""
+
+    def __init__(self, uc: Uc, registers: Sequence[int]) -> None:
+        count = len(registers)
+        values = struct.Struct(f"<{count}Q")
+        cells = (ctypes.c_char * values.size)()
+        base = ctypes.addressof(cells)
+        ids = (ctypes.c_int * count)(*registers)
+        places = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
+        self._alive = ids, places
+        self._cells, self._pack, self._unpack = cells, values.pack_into, values.unpack_from
+        self._arguments = uc._uch.value, ctypes.addressof(ids), ctypes.addressof(places), count
+        self._read, self._write = _function("uc_reg_read_batch"), _function("uc_reg_write_batch")
+
+    def read(self) -> tuple[int, ...]:
+        """The registers' values."""
+        self._read(*self._arguments)
+        return self._unpack(self._cells)
+
+    def write(self, *values: int) -> None:
+        """Write the registers, the first one first."""
+        self._pack(self._cells, 0, *values)
+        self._write(*self._arguments)
+
+
+def remove_cache(uc: Uc, first: int, last: int) -> None:
+    """`Uc.ctl_remove_cache`: drop the translations of the guest addresses from `first` to before `last`."""
+    uclib.uc_ctl(uc._uch, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(last))
