@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from cosim.campaign.decisions import FOLDER, Jump, Place, decisions, describe
 from cosim.campaign.forging import attacker_images, older_image
-from cosim.campaign.glitch import client_glitches, firmware_glitches
+from cosim.campaign.glitch import InstructionGlitches, client_glitches, firmware_glitches
 from cosim.campaign.model import CaseId, CaseResult, Kind, Verdict
 from cosim.campaign.target import Judgement, Target
 from ta.events import ProcessorStarted
@@ -24,6 +24,8 @@ from ta.image import parse_image
 
 #: How often at most one statement is forced for one image: its first times, and its last.
 _FIRST_TIMES = 3
+#: How many pairs of forced decisions a campaign of them tries unless told otherwise.
+_PAIRS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,8 @@ class _Point:
     jump: Jump
 
 
-class _Group(Protocol):
-    """Faults of one kind: enumerated single ones, and random pairs."""
-
-    @property
-    def exhaustive(self) -> int: ...
-
-    def run(self, index: int) -> tuple[Judgement, str]: ...
-
-    def run_random(self, rng: random.Random) -> tuple[Judgement, str]: ...
-
-
 class DecisionFaults:
-    """Every case forces one decision once; random cases force two."""
+    """Every enumerated case forces one decision once."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -75,7 +66,8 @@ class DecisionFaults:
         """Two forced decisions in one scenario; the second may be one that only an accepted image reaches."""
         first = rng.choice(self._points)
         scenario = rng.choice((first.scenario, self._points[0].scenario))
-        return self._run([first, rng.choice([p for p in self._points if p.scenario is scenario])])
+        others = [p for p in self._points if p.scenario is scenario and (p.place, p.time) != (first.place, first.time)]
+        return self._run([first, rng.choice(others)])
 
     def _run(self, points: list[_Point]) -> tuple[Judgement, str]:
         left = {(point.place, point.time): point.jump for point in points}
@@ -180,27 +172,44 @@ def _tell(point: _Point) -> str:
 
 
 class Fault:
-    """Faults of the TA's decisions, then of the client's instructions, then of the firmware's."""
+    """Faults of the TA's decisions, then of the client's instructions, then of the firmware's.
+
+    Random cases are two glitches outside the secure world, which no number of glitches there may touch.
+    """
 
     kind = Kind.FAULT
 
     def __init__(self, target: Target) -> None:
-        self._groups: tuple[_Group, ...] = (
-            DecisionFaults(target),
-            client_glitches(target),
-            firmware_glitches(target),
-        )
+        self._glitches = (client_glitches(target), firmware_glitches(target))
+        self._groups: tuple[DecisionFaults | InstructionGlitches, ...] = (DecisionFaults(target), *self._glitches)
         self.exhaustive = self.usual = sum(group.exhaustive for group in self._groups)
 
     def run(self, case: CaseId) -> CaseResult:
         """See `Attack`."""
+        judgement, what = self._run(case)
+        return CaseResult(case, judgement.verdict, what, judgement.evidence)
+
+    def _run(self, case: CaseId) -> tuple[Judgement, str]:
         index = case.index
         for group in self._groups:
             if index < group.exhaustive:
-                judgement, what = group.run(index)
-                break
+                return group.run(index)
             index -= group.exhaustive
-        else:
-            rng = random.Random(str(case))
-            judgement, what = rng.choice(self._groups).run_random(rng)
+        rng = random.Random(str(case))
+        return rng.choice(self._glitches).run_random(rng)
+
+
+class FaultPairs:
+    """Two forced decisions in one life, all of them random: another class of attacker than `Fault`."""
+
+    kind = Kind.FAULT_PAIR
+    exhaustive = 0
+    usual = _PAIRS
+
+    def __init__(self, target: Target) -> None:
+        self._decisions = DecisionFaults(target)
+
+    def run(self, case: CaseId) -> CaseResult:
+        """See `Attack`."""
+        judgement, what = self._decisions.run_random(random.Random(str(case)))
         return CaseResult(case, judgement.verdict, what, judgement.evidence)

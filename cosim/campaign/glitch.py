@@ -27,8 +27,6 @@ _A7_BUDGET_PS = 100 * 10**6
 _SPIN = 500
 _NOP = {(4, False): 0xE320F000, (4, True): 0x8000F3AF, (2, True): 0xBF00}
 _CPSR_T = 1 << 5
-#: The client has many instructions: of each, every eighth bit is flipped, another eighth for each instruction in turn.
-_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ class InstructionGlitches:
         mips = target.soc.platform.entries[core.name].properties.get("PerformanceInMips")
         self._step_ps = 10**6 // (mips if isinstance(mips, int) else 100)
         self._instructions = list(self._trace())
-        few = core is target.soc.a7
-        self._glitches = [g for n, i in enumerate(self._instructions) for g in _glitches_of(n, i, few_bits=few)]
+        self._glitches = [g for n, i in enumerate(self._instructions) for g in _glitches_of(n, i)]
         self.exhaustive = len(self._glitches)
         target.reset()
 
@@ -98,8 +95,7 @@ class InstructionGlitches:
 
     def _address(self, pc: int) -> int:
         """The A7 physical address of an instruction."""
-        region = find_region(pc, 4) if self._core is self._target.soc.m4 else None
-        return pc if region is None else region.pa + pc - region.da
+        return m4_code_address(pc) if self._core is self._target.soc.m4 else pc
 
     def _code(self, pc: int) -> bytes:
         return self._target.soc.debug_read(self._address(pc), 8)
@@ -150,6 +146,12 @@ class InstructionGlitches:
         return f"{glitch.skipped} instruction(s) from 0x{at.pc:08x} on skipped"
 
 
+def m4_code_address(pc: int) -> int:
+    """The A7 physical address of an instruction of the M4; `pc` itself outside its memories."""
+    region = find_region(pc, 4)
+    return pc if region is None else region.pa + pc - region.da
+
+
 def client_glitches(target: Target) -> InstructionGlitches:
     """The A7 client, which loads, starts, stops and releases the untouched image by real SMCs."""
 
@@ -182,10 +184,9 @@ def firmware_glitches(target: Target) -> InstructionGlitches:
     return InstructionGlitches(target, "M4", target.soc.m4, start)
 
 
-def _glitches_of(number: int, instruction: _Instruction, *, few_bits: bool) -> Iterator[_Glitch]:
+def _glitches_of(number: int, instruction: _Instruction) -> Iterator[_Glitch]:
     yield from (_Glitch(number, 0, skipped) for skipped in (1, 2))
-    bits = range(8 * instruction.size)
-    yield from (_Glitch(number, 1 << bit) for bit in (bits[number % _BITS :: _BITS] if few_bits else bits))
+    yield from (_Glitch(number, 1 << bit) for bit in range(8 * instruction.size))
 
 
 def _size(code: bytes, thumb: bool) -> int:

@@ -1,4 +1,4 @@
-"""Interruption: the TA aborts, the power fails, or the M4 is reset at any event of a boot; then the attacker goes on.
+"""Interruption: the TA aborts, the power fails, the M4 resets or locks up at any event of a boot; then others go on.
 
 Every event of the untouched image's life, from LOAD_FW to RELEASE_FW, is a point: each PTA call, register write of RCC
 and ETZPC, and SMC exit leaves one. While the M4 executes there are points in between, among them one in a GET_RSC_TABLE
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from cosim.campaign.lockup import lock_up
 from cosim.campaign.model import CaseId, CaseResult, Kind
 from cosim.campaign.target import Judgement, Target
 from cosim.events import Record
@@ -29,8 +30,10 @@ from ta.events import (
 )
 from ta.results import DeathCause, TaDeathError
 
-ABORT, CUT, CRASH = "TA abort", "power cut", "M4 reset"
+ABORT, CUT, CRASH, LOCKUP = "TA abort", "power cut", "M4 reset", "M4 lockup"
 _ACTIONS = (ABORT, CUT, CRASH)
+#: Only code that executes can lock up.
+_WHILE_EXECUTING = (CUT, CRASH, LOCKUP)
 _RANDOM_CASES = 300
 _EXECUTING = "the M4 executes"
 
@@ -59,7 +62,7 @@ class Interruption:
         else:
             rng = random.Random(str(case))
             span = len(self._events) + 8
-            actions = {rng.randrange(span): rng.choice(_ACTIONS) for _ in range(rng.choice((2, 2, 3)))}
+            actions = {rng.randrange(span): rng.choice((*_ACTIONS, LOCKUP)) for _ in range(rng.choice((2, 2, 3)))}
         judgement = self._play(actions)
         what = ", ".join(f"{action} at event {at} ({self._name(at)})" for at, action in sorted(actions.items()))
         return CaseResult(case, judgement.verdict, what, judgement.evidence)
@@ -81,7 +84,7 @@ class Interruption:
             point(record.event, () if by_m4 else _ACTIONS if inside else _ACTIONS[1:])
 
         self._target.reset(watch=watch)
-        self._target.while_running = self._meanwhile(lambda: point(_EXECUTING, _ACTIONS[1:]))
+        self._target.while_running = self._meanwhile(lambda: point(_EXECUTING, _WHILE_EXECUTING))
         self._boot()
         self._target.reset()
 
@@ -89,7 +92,7 @@ class Interruption:
         target, count, armed = self._target, 0, True
         serving = _Serving()
 
-        def act(*, inside: bool, by_m4: bool) -> None:
+        def act(*, inside: bool = False, by_m4: bool = False, between: bool = False) -> None:
             nonlocal count
             action, count = actions.get(count), count + 1
             # Nothing can be thrown through the M4's engine while it runs.
@@ -99,6 +102,9 @@ class Interruption:
                 raise _PowerCutError
             if action == CRASH:
                 target.soc.rcc.core_reset_request(ResetCause.SYSRESETREQ)
+            elif action == LOCKUP:
+                if between:
+                    lock_up(target.soc)
             elif inside:
                 raise TaDeathError(DeathCause.PANIC, "interruption", "aborted by the campaign")
 
@@ -106,7 +112,7 @@ class Interruption:
             act(inside=serving.at(record), by_m4=record.stamp.core == target.soc.m4.name)
 
         target.reset(watch=watch)
-        target.while_running = self._meanwhile(lambda: act(inside=False, by_m4=False))
+        target.while_running = self._meanwhile(lambda: act(between=True))
         for stage in (self._boot, self._start_alone):
             try:
                 stage()

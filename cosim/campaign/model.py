@@ -23,11 +23,12 @@ class Kind(enum.Enum):
     INTERRUPTION = "interruption"
     FAULT = "fault"
     SEQUENCE = "sequence"
+    FAULT_PAIR = "fault-pair"
 
 
 #: What software in the normal world can do; a fault needs hardware.
 SOFTWARE_KINDS = (Kind.MUTATION, Kind.DOUBLE_FETCH, Kind.INTERRUPTION, Kind.SEQUENCE)
-#: What a campaign tries unless told otherwise.
+#: What a campaign tries unless told otherwise. Pairs of faults are not among it: no profile promises to hold out.
 DEFAULT_KINDS = (*SOFTWARE_KINDS, Kind.FAULT)
 
 

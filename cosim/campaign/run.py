@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cosim.campaign.double_fetch import DoubleFetch
-from cosim.campaign.fault import Fault
+from cosim.campaign.fault import Fault, FaultPairs
 from cosim.campaign.interruption import Interruption
 from cosim.campaign.model import Attack, CampaignSpec, CaseId, CaseResult, Kind
 from cosim.campaign.mutation import Mutation
@@ -36,6 +36,7 @@ _ATTACKS: dict[Kind, Callable[[Target], Attack]] = {
     Kind.INTERRUPTION: Interruption,
     Kind.FAULT: Fault,
     Kind.SEQUENCE: Sequences,
+    Kind.FAULT_PAIR: FaultPairs,
 }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cosim.campaign.report import Tally
     from cosim.campaign.run import Campaign, Crew
 
-_KINDS = ("mutation", "double-fetch", "interruption", "fault", "sequence")
+_KINDS = ("mutation", "double-fetch", "interruption", "fault", "sequence", "fault-pair")
 _MOST_JOBS = 256
 _LOCAL = "local"
 
@@ -37,7 +37,7 @@ _LOCAL = "local"
     "kinds",
     multiple=True,
     type=click.Choice(_KINDS),
-    help="Only this kind; may be repeated. Default: all.",
+    help="Only this kind; may be repeated. Default: all but fault-pair.",
 )
 @click.option(PROFILE.flag, type=click.Choice(PROFILE.choices), default=PROFILE.default, show_default=True)
 @click.option(FIREWALL.flag, type=click.Choice(FIREWALL.choices), default=FIREWALL.default, show_default=True)

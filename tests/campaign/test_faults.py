@@ -13,8 +13,8 @@ from cosim.campaign.model import DEFAULT_KINDS, CaseId, CaseResult, Kind, Verdic
 from cosim.campaign.run import Campaign
 from cosim.campaign.sequence import Sequences
 from cosim.campaign.target import Target
-from cosim.events import ExceptionTaken
-from ta.events import CommandReturned
+from cosim.events import CoreStopped, ExceptionTaken
+from ta.events import CommandReturned, ProcessorStarted
 from ta.profile import Profile
 
 
@@ -38,8 +38,8 @@ def sample(faults: DecisionFaults | InstructionGlitches, cases: int) -> list[tup
     return [(judgement.verdict, what) for judgement, what in (faults.run(index) for index in indices)]
 
 
-def test_every_campaign_tries_faults() -> None:
-    assert set(DEFAULT_KINDS) == set(Kind)
+def test_every_campaign_tries_single_faults_and_no_pairs_of_them() -> None:
+    assert set(DEFAULT_KINDS) == set(Kind) - {Kind.FAULT_PAIR}
 
 
 def test_no_sampled_single_decision_carries_the_security_of_the_hardened_profile(hardened: Target) -> None:
@@ -107,6 +107,48 @@ def test_random_faults_come_in_pairs_that_follow_from_the_line() -> None:
     assert " and " in one.what
 
 
+def test_a_random_fault_is_two_glitches_outside_the_secure_world() -> None:
+    campaign = Campaign(spec(Kind.FAULT, limit=1))
+    first = campaign.exhaustive()[Kind.FAULT]
+
+    told = [campaign.case(CaseId(Kind.FAULT, first + number, 1)).what for number in range(6)]
+
+    assert all(what.startswith(("A7 client: ", "M4: ")) for what in told)
+
+
+def test_pairs_of_forced_decisions_are_a_kind_of_their_own() -> None:
+    campaign = Campaign(spec(Kind.FAULT_PAIR))
+    results = [campaign.case(CaseId(Kind.FAULT_PAIR, index, 3)) for index in range(8)]
+
+    assert (campaign.exhaustive(), campaign.sizes()) == ({Kind.FAULT_PAIR: 0}, {Kind.FAULT_PAIR: 1000})
+    assert all(result.what.count("ta/") == 2 for result in results)
+    assert campaign.case(results[5].case) == results[5]
+
+
+def test_every_bit_of_an_instruction_is_flipped_in_client_and_firmware(
+    hardened: Target, client: InstructionGlitches
+) -> None:
+    for glitches in (client, firmware_glitches(hardened)):
+        told = [glitches.run(index)[1] for index in range(18)]
+        assert all(what.endswith(" skipped") for what in told[:2])
+        assert [f"bit {bit} of" in what for bit, what in enumerate(told[2:])] == [True] * 16
+
+
+def test_a_firmware_that_locks_up_is_still_stopped_wiped_and_booted_again(hardened: Target) -> None:
+    attack = Interruption(hardened)
+    results = []
+    for index in range(attack.exhaustive // 2, attack.exhaustive):
+        result = attack.run(CaseId(Kind.INTERRUPTION, index, 0))
+        if "M4 lockup" not in result.what:
+            continue
+        results.append(result)
+        stopped = [s.reason for s in hardened.soc.log.of(CoreStopped)]
+        assert [reason for reason in stopped if reason.startswith("lockup")]
+        assert len(hardened.soc.log.of(ProcessorStarted)) == 2
+
+    assert [r.verdict for r in results] == [Verdict.BENIGN] * 5
+
+
 def test_a_ta_that_dies_while_the_m4_executes_takes_the_m4_with_it_in_hardened_only(
     hardened: Target, upstream: Target
 ) -> None:
@@ -125,11 +167,14 @@ def test_a_ta_that_dies_while_the_m4_executes_takes_the_m4_with_it_in_hardened_o
 
 def test_the_power_fails_and_the_m4_crashes_while_the_m4_executes(hardened: Target) -> None:
     attack = Interruption(hardened)
-    middle = range(attack.exhaustive * 3 // 5, attack.exhaustive * 3 // 4)
+    middle = range(attack.exhaustive // 2, attack.exhaustive * 9 // 10)
     results = [attack.run(CaseId(Kind.INTERRUPTION, index, 0)) for index in middle]
     executing = [r for r in results if "(the M4 executes)" in r.what]
 
-    assert len(executing) == 10
+    assert {action: sum(action in r.what for r in executing) for action in ("power cut", "M4 reset")} == {
+        "power cut": 5,
+        "M4 reset": 5,
+    }
     assert [r for r in results if r.verdict is not Verdict.BENIGN] == []
 
 
