@@ -24,23 +24,30 @@ from ta.signing import binding_tlvs, sign_images
 
 _SECTION = "decisions of the TA"
 _VECTORS = struct.pack("<2I", 0x10020000, 0x10000001)
+_CODE, _SRAM1_2, _BEHIND_VECTORS = 0x10000000, 256 * 1024, 0x1000
 _CODE_SIZE = 30 * 1024
 _EHDR, _PHDR, _SHDR = struct.Struct("<16s2H5I6H"), struct.Struct("<8I"), struct.Struct("<10I")
 _NAMES = b"\0.shstrtab\0\0"
 
 
-def large_elf() -> bytes:
-    """An ELF file with vectors at 0x0, 30 KiB at 0x10000000, and no resource table."""
-    code = bytes(range(256)) * (_CODE_SIZE // 256)
-    at = _EHDR.size + 2 * _PHDR.size
-    headers = b"".join(
-        _PHDR.pack(1, offset, address, address, size, size, 5, 4)
-        for offset, address, size in ((at, 0, len(_VECTORS)), (at + len(_VECTORS), 0x10000000, len(code)))
-    )
-    names_at = at + len(_VECTORS) + len(code)
+def large_elf(code_size: int = _CODE_SIZE) -> bytes:
+    """An ELF file with vectors at 0x0, `code_size` bytes from 0x10000000 (a multiple of 256), and no resource table.
+
+    What SRAM1 and SRAM2 do not hold lies in RETRAM behind the vectors.
+    """
+    code = bytes(range(256)) * (code_size // 256)
+    pieces = [(0, _VECTORS), (_CODE, code[:_SRAM1_2])]
+    if code_size > _SRAM1_2:
+        pieces.append((_BEHIND_VECTORS, code[_SRAM1_2:]))
+    at = _EHDR.size + len(pieces) * _PHDR.size
+    headers = b""
+    for address, data in pieces:
+        headers += _PHDR.pack(1, at, address, address, len(data), len(data), 5, 4)
+        at += len(data)
+    names_at = at
     sections = bytes(_SHDR.size) + _SHDR.pack(1, 3, 0, 0, names_at, len(_NAMES), 0, 0, 1, 0)
     ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
-    sizes = (_EHDR.size, _PHDR.size, 2, _SHDR.size, 2, 1)
+    sizes = (_EHDR.size, _PHDR.size, len(pieces), _SHDR.size, 2, 1)
     header = _EHDR.pack(ident, 2, 40, 1, 0x10000001, _EHDR.size, names_at + len(_NAMES), 0, *sizes)
     return header + headers + _VECTORS + code + _NAMES + sections
 
