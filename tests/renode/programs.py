@@ -17,8 +17,9 @@ LOOP_1 = bytes.fromhex("0121fde7")
 MOVS_R1_2 = 0x2102
 #: wfi; b back
 SLEEP = bytes.fromhex("30bffde7")
-#: movs r4, #7; ldr r0, =0x10000400; movw r2, #10000; ldrex r1, [r0]; 1: subs r2, #1; bne 1b; strex r4, r1, [r0]; b .
-LONG_EXCLUSIVE = bytes.fromhex("0724054842f2107250e8001f013afdd140e80014fee7000000040010")
+#: movs r4, #7; ldr r0, =0x10000400; movw r2, #10000; ldrex r1, [r0]; 1: subs r2, #1; bne 1b; strex r4, r1, [r0]
+#: 2: adds r5, #1; b 2b
+LONG_EXCLUSIVE = bytes.fromhex("0724054842f2107250e8001f013afdd140e800140135fde700040010")
 
 # For the A7; each returns what r0 is in the end. The function is PSCI_VERSION (0x84000000), the answer 0x00010000.
 #: T32: movw/movt r0; smc #0; bx lr

@@ -146,6 +146,13 @@ def test_exclusive_store_succeeds_again(soc: Soc, start_m4: StartM4) -> None:
     assert go_on() == 0
 
 
+def test_turns_are_as_long_again_after_a_short_one(soc: Soc, start_m4: StartM4) -> None:
+    start_m4(programs.LOOP_1, {RESET: 0x10000001})
+    soc.run(budget_ps=53 * US)
+
+    check_goes_on_alike(soc, lambda: soc.run(budget_ps=5 * US))
+
+
 def test_core_that_locked_up_or_stopped_since_runs_again(soc: Soc, start_m4: StartM4) -> None:
     start_m4(programs.READ_SECURE_DDR, {RESET: 0x10000001, HARD_FAULT: 0x10000001})
     start_of_all = soc.snapshot()
