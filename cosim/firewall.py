@@ -144,8 +144,12 @@ class Firewall:
         self._described = {target: rule.describe() for target, rule in self._rules.items()}
         # First of all listeners: what others do about the event already meets the registers as they are.
         log.listen(self._on_record)
-        self._etzpc_name = etzpc.name
-        etzpc.listen(lambda: self._update((*DECPROT_IDS, *_TZMA_TARGETS), report=True))
+        #: The register that holds what decides about a target, and its value when the answers were last looked at.
+        self._register_of = {target: f"DECPROT{number // 16}" for target, number in DECPROT_IDS.items()}
+        self._register_of.update((target, f"TZMA{number}_SIZE") for target, (number, _) in _TZMA_TARGETS.items())
+        self._seen = dict.fromkeys(self._register_of.values(), -1)
+        self._etzpc = etzpc
+        etzpc.listen(self._on_etzpc_change)
         tzc.listen(lambda: self._update(("ddr",), report=True))
 
     def allows(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> bool:
@@ -165,10 +169,16 @@ class Firewall:
     def _on_record(self, record: Record) -> None:
         payload = record.payload
         if type(payload) is RegisterWritten:
-            if payload.block == self._etzpc_name:
+            if payload.block == self._etzpc.name:
                 self._forget_all_but_ddr()
             elif payload.block == self._tzc.name:
                 self._allowed.pop("ddr", None)
+
+    def _on_etzpc_change(self) -> None:
+        now = {register: self._etzpc.value(register) for register in self._seen}
+        changed = {register for register, value in now.items() if value != self._seen[register]}
+        self._seen = now
+        self._update(tuple(t for t, register in self._register_of.items() if register in changed), report=True)
 
     def _forget_all_but_ddr(self) -> None:
         ddr = self._allowed.get("ddr", {})
@@ -219,12 +229,13 @@ class Firewall:
 
     def resync(self) -> None:
         """After the models were restored from a snapshot: tell the listeners what differs, log nothing."""
+        self._seen = dict.fromkeys(self._seen, -1)
         self._update(tuple(self._rules), report=False)
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
         if "ddr" in targets:
             self._allowed.pop("ddr", None)
-        if len(targets) > 1:
+        if targets != ("ddr",):
             self._forget_all_but_ddr()
         changed = []
         for target in targets:

@@ -88,6 +88,13 @@ class LoadedRange:
         return f"segment {self.segment} of image {self.image} at 0x{self.da:08x} ({self.size} bytes)"
 
 
+#: The events that are part of the story.
+_TELLING = frozenset({
+    CommandInvoked, CommandReturned, CoreHeld, ImageAuthenticated, MemoryWiped, ProcessorStarted, ProcessorStopped,
+    ResourceTableLocated, SegmentLoaded, SegmentRefused, TaDied,
+})  # fmt: skip
+
+
 class ImageHistory:
     """The image's story, updated by `feed`.
 
@@ -122,6 +129,8 @@ class ImageHistory:
         self.stopping = False
         self.m4_retired = None
         self.given_up = None
+        if type(payload) not in _TELLING:  # nearly all of them, and every monitor of a campaign asks about each
+            return
         if isinstance(payload, CommandInvoked):
             self._invoked(payload)
         elif isinstance(payload, CommandReturned):
