@@ -147,6 +147,11 @@ DIFFERENCES = (
         "applies together with the firewall",
         "Renode's; a page that was once translated keeps the firewall's rights only",
     ),
+    Difference(
+        "T32 branch to itself in 16 bits (`b .`)",
+        "runs until the budget ends",
+        "taken for a WFI: the core sleeps until an interrupt",
+    ),
     Difference("GIC and NVIC registers", "Python models", "Renode's"),
     Difference("SysTick", "follows the core's instructions", "Renode's, in its virtual time"),
     Difference(

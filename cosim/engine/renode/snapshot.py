@@ -68,10 +68,18 @@ class RenodeSnapshots:
         for cpu in self._cpus:
             thread = _field(cpu, "cpuThread")
             if thread is not None and not thread.Join(_PATIENCE_MS):
-                raise EngineError(f"Renode's thread of core {cpu.GetType().Name} does not end", engine="renode")
+                raise EngineError(
+                    f"Renode's thread of a {cpu.GetType().Name} core does not end",
+                    hint="something on Renode's bus does not return; begin again in a new process",
+                    engine="renode",
+                )
 
     def _native(self) -> list[tuple[int, int]]:
-        """Address and size of what lies outside the CLR: the cores' states, their windows, and exclusive monitors."""
+        """Address and size of what lies outside the CLR: the cores' states, their windows, and exclusive monitors.
+
+        The array of windows is never too small for a snapshot: tlib only doubles it (512 entries, of which a core has
+        some 370), and would have to do so twice after a restore before it gave back any of it.
+        """
         parts = []
         for cpu in self._cpus:
             for pointer, size in _PARTS:
