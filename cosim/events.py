@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple, TextIO, TypeVar
 
 from ta.events import TaEvent
+
+#: Of a field that machine output leaves out when it is None.
+_OPTIONAL = {"optional": True}
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,11 @@ class CoreReleased(MachineEvent):
 
 @dataclass(frozen=True)
 class CoreHeld(MachineEvent):
-    """A core was put into reset and is held there; `retired` is its instruction count so far."""
+    """A core was put into reset and is held there; `retired` is its instruction count so far, `spent` its cycles."""
 
     core: str
     retired: int
+    spent: int | None = field(default=None, metadata=_OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,15 @@ class CoreStopped(MachineEvent):
 
     core: str
     reason: str
+
+
+@dataclass(frozen=True)
+class CyclesUnknown(MachineEvent):
+    """A core executed an instruction that its cycle table does not list: one cycle is charged. Told once per core."""
+
+    core: str
+    address: int
+    code: int  # up to four bytes, little-endian
 
 
 @dataclass(frozen=True)
@@ -198,12 +211,16 @@ P = TypeVar("P", bound=Payload)
 
 
 class Stamp(NamedTuple):
-    """When and where: virtual time in picoseconds, core, its retired instructions, PC of the instruction at work."""
+    """When and where: virtual time in picoseconds, core, its retired instructions, PC of the instruction at work.
+
+    `cycles` are the core's modelled cycles so far, where virtual time follows them.
+    """
 
     time_ps: int
     core: str
     instructions: int
     pc: int
+    cycles: int | None = None
 
 
 class Record(NamedTuple):
@@ -220,12 +237,15 @@ class Record(NamedTuple):
 
     def as_dict(self) -> dict[str, object]:
         """One flat JSON-ready object; payload fields never collide with the stamp's names."""
-        body = {f"{f.name}": getattr(self.payload, f.name) for f in fields(self.payload)}
+        values = ((f, getattr(self.payload, f.name)) for f in fields(self.payload))
+        body = {f.name: value for f, value in values if value is not None or "optional" not in f.metadata}
+        cycles = self.stamp.cycles
         return {
             "sequence": self.sequence,
             "time_ps": self.stamp.time_ps,
             "on": self.stamp.core,
             "instructions": self.stamp.instructions,
+            **({} if cycles is None else {"cycles": cycles}),
             "pc": self.stamp.pc,
             "event": self.event,
             **body,

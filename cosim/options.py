@@ -107,14 +107,21 @@ MAX_INSTRUCTIONS = Option(
     metavar="N",
     numbers=(1, 1 << 40),
 )
+
 ALIGNMENT = Option(
     "alignment",
     "Let the M4 fault at unaligned LDM, LDRD, VLDR and their like, as silicon does; slower.",
     switch=True,
 )
+TIMING = Option(
+    "timing",
+    "What virtual time follows: retired instructions, or modelled cycles of both cores.",
+    "instructions",
+    ("instructions", "cycles"),
+)
 
 #: What `cosim boot` and the `cosim` marker take.
-BOOT_OPTIONS = (ENGINE, PROFILE, FIREWALL, DENY, STRICT, ALIGNMENT, TIMEOUT, MAX_INSTRUCTIONS)
+BOOT_OPTIONS = (ENGINE, TIMING, PROFILE, FIREWALL, DENY, STRICT, ALIGNMENT, TIMEOUT, MAX_INSTRUCTIONS)
 #: What the pytest plugin takes.
 PYTEST_OPTIONS = (ENGINE, SEED, ARTIFACTS)
 
@@ -139,6 +146,7 @@ def soc_config(settings: Mapping[str, object], public_key: PublicKey | None = No
     timeout, instructions = values[TIMEOUT.key], values[MAX_INSTRUCTIONS.key]
     return SocConfig(
         engine=str(values[ENGINE.key]),
+        timing=str(values[TIMING.key]),
         profile=Profile(values[PROFILE.key]),
         firewall=FirewallProfile(values[FIREWALL.key]),
         deny=Deny(values[DENY.key]),

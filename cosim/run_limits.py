@@ -19,7 +19,7 @@ Run = Callable[[Callable[[], bool] | None, int], StopReason]
 class RunLimits:
     """Bounds for all runs of one SoC together; `ending` may be set at any time: the run ends soon, and raises it.
 
-    `mips` is the instruction rate of the remote processor `m4`. A bound that is None does not count.
+    `mips` is the highest instruction rate of the remote processor `m4`. A bound that is None does not count.
     """
 
     def __init__(

@@ -54,7 +54,8 @@ class Host(Protocol):
 class SocConfig:
     """What kind of SoC to build. `public_key` None stands for the project's test key.
 
-    `quantum` is the length of a turn in M4 instructions; `loop` picks the embedded engine's inner loop (auto, native,
+    `timing` is what virtual time follows: retired instructions, or modelled cycles (docs/timing.md). `quantum` is the
+    length of a turn in M4 instructions or cycles; `loop` picks the embedded engine's inner loop (auto, native,
     python). With a `host` the cores and memories are its own, and `engine`, `quantum` and `loop` do not count. A run
     ends with `RunTimeout` when it made more than `most_events`. `seed`
     is the random number generators'; `strict` makes a peripheral that has no model a bus error, and ends the run with
@@ -66,6 +67,7 @@ class SocConfig:
 
     platform: Path | None = None
     engine: str = "unicorn"
+    timing: str = "instructions"
     profile: Profile = Profile.HARDENED
     firewall: FirewallProfile = FirewallProfile.ISOLATED
     deny: Deny = Deny.RAZWI
@@ -144,7 +146,11 @@ class Soc:
             timers=self.timers,
             most_events=config.most_events,
             alignment=config.alignment,
+            timing=config.timing,
         )
+        if host and config.timing != "instructions":
+            hint = "boot with `cosim boot --timing cycles`, which has cores of its own"
+            raise EngineError("cores in another simulator have no cycle timing", hint=hint, timing=config.timing)
         self.engine = host.engine(machine) if host else create_engine(config.engine, machine, config.loop)
         self._limits = self._run_limits()
         if config.strict:
@@ -172,7 +178,8 @@ class Soc:
         return RunLimits(
             self.engine.run,
             self.m4,
-            rate,
+            # No instruction takes less than half a cycle on average: those that take none stand behind others.
+            rate if bounds.timing == "instructions" else 2 * rate,
             self.log,
             most_time_ps=bounds.most_time_ps,
             most_instructions=bounds.most_instructions,

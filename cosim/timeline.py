@@ -179,7 +179,13 @@ def _core_released(p: machine.CoreReleased) -> Described:
 
 
 def _core_held(p: machine.CoreHeld) -> Described:
-    return 0, f"{p.core} held in reset after {p.retired} instructions", Style.CORE
+    cycles = "" if p.spent is None else f", {p.spent} cycles"
+    return 0, f"{p.core} held in reset after {p.retired} instructions{cycles}", Style.CORE
+
+
+def _cycles_unknown(p: machine.CyclesUnknown) -> Described:
+    what = f"0x{p.code:08x} at 0x{p.address:08x}"
+    return 0, f"{p.core} executed {what}, which has no cycle cost: one is charged, for all such code", Style.BAD
 
 
 def _first_instruction(p: machine.FirstInstruction) -> Described:
@@ -274,6 +280,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     secure.TaDied: _ta_died,
     machine.CoreReleased: _core_released,
     machine.CoreHeld: _core_held,
+    machine.CyclesUnknown: _cycles_unknown,
     machine.FirstInstruction: _first_instruction,
     machine.CoreStopped: _core_stopped,
     machine.WatchdogExpired: _watchdog,

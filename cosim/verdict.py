@@ -52,6 +52,7 @@ class Refusal:
 class Verdict:
     """The verdict on one boot.
 
+    `m4_cycles` is None where virtual time follows instructions.
     `segment` is the segment that LOAD_FW refused, `table` the reported resource table (None when the image has none).
     """
 
@@ -60,6 +61,7 @@ class Verdict:
     segment: SegmentRefused | None
     reason: str
     m4_instructions: int
+    m4_cycles: int | None
     initial_sp: int | None
     entry: int | None
     segments: tuple[SegmentLoaded, ...]
@@ -98,6 +100,7 @@ class Verdict:
             },
             "segment": self.segment and vars(self.segment).copy(),
             "m4_instructions": self.m4_instructions,
+            "m4_cycles": self.m4_cycles,
             "initial_sp": self.initial_sp,
             "entry": self.entry,
             "segments": [vars(segment).copy() for segment in self.segments],
@@ -129,6 +132,7 @@ class _Case:
         self.transport = ""
         self.authenticated = False
         self.instructions = 0
+        self.cycles: int | None = None
         self.release: CoreReleased | None = None
         self.segments: list[SegmentLoaded] = []
         self.loaded: tuple[SegmentLoaded, ...] = ()
@@ -137,7 +141,7 @@ class _Case:
     def feed(self, record: Record) -> None:
         payload = record.payload
         if record.stamp.core == "m4":
-            self.instructions = max(self.instructions, record.stamp.instructions)
+            self._reached(record.stamp.instructions, record.stamp.cycles)
         if isinstance(payload, SegmentLoaded):
             self.segments.append(payload)
         elif isinstance(payload, SegmentRefused):
@@ -163,9 +167,14 @@ class _Case:
         elif isinstance(payload, FirstInstruction) and payload.core == "m4":
             self.ran = True
         elif isinstance(payload, CoreHeld) and payload.core == "m4":
-            self.instructions = max(self.instructions, payload.retired)
+            self._reached(payload.retired, payload.spent)
         elif isinstance(payload, CoreStopped) and payload.core == "m4" and payload.reason.startswith("lockup"):
             self.crash = "the M4 locked up: a fault occurred while it handled a fault"
+
+    def _reached(self, instructions: int, cycles: int | None) -> None:
+        self.instructions = max(self.instructions, instructions)
+        if cycles is not None:
+            self.cycles = max(self.cycles or 0, cycles)
 
     def _answered(self, payload: CommandReturned) -> None:
         command = command_of(payload)
@@ -189,6 +198,7 @@ class _Case:
             segment=self.segment if refused else None,
             reason=reason,
             m4_instructions=self.instructions,
+            m4_cycles=self.cycles,
             initial_sp=self.release.initial_sp if self.release else None,
             entry=self.release.entry if self.release else None,
             segments=self.loaded,

@@ -77,6 +77,8 @@ def _show_core(report: BootReport) -> None:
             out(f"    signed sha256 {segment.expected}")
             out(f"    loaded sha256 {segment.actual}")
     out(f"  M4 instructions: {verdict.m4_instructions}")
+    if verdict.m4_cycles is not None:
+        out(f"  M4 cycles: {verdict.m4_cycles}, modelled (docs/timing.md)")
     if verdict.entry is not None:
         out(f"  M4 vectors: MSP 0x{verdict.initial_sp:08x}, entry 0x{verdict.entry:08x}")
         out(f"  M4 reported that it is ready: {'yes' if report.ready else 'no'}")

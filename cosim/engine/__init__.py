@@ -64,11 +64,12 @@ class Machine:
     smc: SmcHandler
     reset_request: ResetRequest
     homes: Mapping[str, str]
-    quantum: int  # in instructions of the M4
+    quantum: int  # of the M4's clock: instructions or cycles
     interrupts: Interrupts
     timers: Timers
     most_events: int = MOST_EVENTS
     alignment: bool = False
+    timing: str = "instructions"  # what virtual time follows, one of `TIMINGS`
 
 
 class CoreView(Protocol):
@@ -91,7 +92,7 @@ class CoreView(Protocol):
 
     @property
     def time_ps(self) -> int:
-        """The core's virtual time in picoseconds (instruction-count time)."""
+        """The core's virtual time in picoseconds."""
         ...
 
     @property
@@ -152,12 +153,19 @@ class Engine(Protocol):
 
 
 _ENGINES = ("unicorn", "renode")
+#: What virtual time follows.
+TIMINGS = ("instructions", "cycles")
 
 
 def create_engine(name: str, machine: Machine, loop: str = "auto") -> Engine:
     """The engine `name` on `machine`. Raises `EngineError` when there is no such engine, or it is not installed."""
     if name not in _ENGINES:
         raise EngineError(f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name)
+    if machine.timing not in TIMINGS:
+        raise EngineError(f"there is no timing {machine.timing!r}", hint=f"choose {' or '.join(TIMINGS)}", engine=name)
+    if name == "renode" and machine.timing == "cycles":
+        hint = "use the engine unicorn for cycles; Renode counts instructions"
+        raise EngineError("the engine renode has no cycle timing", hint=hint, engine=name)
     if name == "renode":
         from cosim.engine.renode import RenodeEngine  # noqa: PLC0415 - likewise
 

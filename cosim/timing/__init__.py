@@ -6,11 +6,16 @@ a loop, and `CycleCounter` adds up an execution. See docs/timing.md for the rule
 
 from __future__ import annotations
 
-from cosim.timing.code import CodeCosts, Flag
-from cosim.timing.counter import Access, CountState, CycleCounter, CycleState, ExceptionEvent, Step
-from cosim.timing.decode import Decoder, InstructionCost
-from cosim.timing.memory import MemoryTiming, Region
-from cosim.timing.table import CORES, CostTable, Dynamic
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosim.timing.code import CodeCosts, Flag
+    from cosim.timing.counter import Access, CycleCounter, Step
+    from cosim.timing.decode import Decoder, InstructionCost
+    from cosim.timing.memory import MemoryTiming, Region
+    from cosim.timing.state import CountState, CycleState, ExceptionEvent
+    from cosim.timing.table import CORES, CostTable, Dynamic
 
 __all__ = [
     "CORES",
@@ -29,3 +34,20 @@ __all__ = [
     "Region",
     "Step",
 ]
+
+_HOMES = {
+    "code": ("CodeCosts", "Flag"),
+    "counter": ("Access", "CycleCounter", "Step"),
+    "decode": ("Decoder", "InstructionCost"),
+    "memory": ("MemoryTiming", "Region"),
+    "state": ("CountState", "CycleState", "ExceptionEvent"),
+    "table": ("CORES", "CostTable", "Dynamic"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # A run in instruction time asks for none of these, and the disassembler takes a while to load.
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"cosim.timing.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

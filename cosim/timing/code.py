@@ -38,7 +38,7 @@ class Flag(IntFlag):
     SIGNED = 8
     FPU = 16  # waits for the FPU
     FPU_DIVIDE = 32  # cycles but one pass in the FPU alone
-    WAIT = 64
+    SWITCHES = 64  # may lead from ARM to Thumb state, or back
     UNKNOWN = 128  # the table does not list it
 
 
@@ -128,8 +128,8 @@ class CodeCosts:
             flags |= Flag.FPU
         if found.row.dynamic is Dynamic.FPU_DIVIDE:
             flags |= Flag.FPU_DIVIDE
-        if found.row.dynamic is Dynamic.WAIT:
-            flags |= Flag.WAIT
+        if found.switches:
+            flags |= Flag.SWITCHES
         if not found.known:
             flags |= Flag.UNKNOWN
         region = self._memory.at(address) if self._memory is not None else None

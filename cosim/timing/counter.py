@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
 from cosim.timing.code import CYCLES, FLAGS, OPERANDS, REFILL, TARGET, WAITS, CodeCosts, Flag
 from cosim.timing.memory import MemoryTiming
+from cosim.timing.state import NOWHERE, UNSURE, CountState, CycleState, ExceptionEvent
 from cosim.timing.table import CostTable
-
-#: No address: control does not come straight on, or nothing can pair with what comes next.
-NOWHERE = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -43,57 +39,6 @@ class Step:
     accesses: tuple[Access, ...] = ()
 
 
-class ExceptionEvent(Enum):
-    """How an exception handler is reached or left."""
-
-    ENTRY = "exception-entry"
-    RETURN = "exception-return"
-    TAIL_CHAIN = "tail-chain"
-    LATE_ARRIVAL = "late-arrival"
-
-
-class CycleState(Protocol):
-    """Where a core is in its count. The lanes of an engine have these fields; `CountState` is nothing else."""
-
-    cycles: int  # of all that completed, and of the refill that led to what comes next
-    thumb: int  # Thumb state, not ARM state
-    next: int  # the address behind the last one; `NOWHERE` when it has left
-    before: int  # its address; `NOWHERE` when nothing pairs with it
-    refill: int  # its refill, still open
-    fpu_free: int  # the cycle at which the FPU takes the next instruction
-    unknown: int  # how many executed that the table does not list
-    unknown_at: int  # the address of the first of them
-    pc: int  # of the instruction at work: its address,
-    cost: int  # its cycles so far,
-    then_flags: int  # and what is due when it has completed
-    then_refill: int
-    then_fpu_free: int
-
-
-#: The fields of `CycleState` that outlast an instruction, and those of the one at work.
-LASTING = ("cycles", "thumb", "next", "before", "refill", "fpu_free", "unknown", "unknown_at")
-AT_WORK = ("cost", "then_flags", "then_refill", "then_fpu_free")
-
-
-@dataclass
-class CountState:
-    """A `CycleState` at its start."""
-
-    cycles: int = 0
-    thumb: int = 1
-    next: int = NOWHERE
-    before: int = NOWHERE
-    refill: int = 0
-    fpu_free: int = 0
-    unknown: int = 0
-    unknown_at: int = 0
-    pc: int = 0
-    cost: int = 0
-    then_flags: int = 0
-    then_refill: int = 0
-    then_fpu_free: int = 0
-
-
 class CycleCounter:
     """Counts the cycles of one core in `state`.
 
@@ -112,6 +57,7 @@ class CycleCounter:
         self.table = table
         self.memory = memory
         self.state: CycleState = CountState() if state is None else state
+        self.two_states = arm is not None
         self.costs = (thumb if arm is None else arm, thumb)
         self._record: tuple[bytearray, int] = (bytearray(), 0)
 
@@ -132,10 +78,10 @@ class CycleCounter:
     def step(self, step: Step) -> None:
         """An instruction executes and retires."""
         self.arrive(step.address)
-        if self.begin(step.address) & Flag.DIVIDE:
+        if self.begin(step.address):
             self.divide(step.dividend, step.divisor)
         for access in step.accesses:
-            self.access(access)
+            self.access(access.address, access.size, write=access.write)
         self.complete()
 
     # -- one instruction -------------------------------------------------------------------------------------------
@@ -148,8 +94,8 @@ class CycleCounter:
             state.cycles += min(state.refill + page[record + TARGET], self.table.refill_limit)
             state.refill = 0
 
-    def begin(self, address: int) -> int:
-        """The instruction that control has arrived at executes; returns its flags. `divide` is next for a divide."""
+    def begin(self, address: int) -> bool:
+        """The instruction that control has arrived at executes. When this is true, tell the operands with `divide`."""
         state = self.state
         page, record = self._record
         flags = page[record + FLAGS]
@@ -164,7 +110,7 @@ class CycleCounter:
                 wait -= page[record + CYCLES] - 1
             cost += wait
         state.pc, state.cost, state.then_flags, state.then_refill = address, cost, flags, page[record + REFILL]
-        return flags
+        return bool(flags & Flag.DIVIDE)
 
     @property
     def operands(self) -> tuple[int, int]:
@@ -178,12 +124,12 @@ class CycleCounter:
         divide, signed = self.table.divide, bool(page[record + FLAGS] & Flag.SIGNED)
         self.state.cost += divide.cycles(dividend, divisor, signed=signed) - page[record + CYCLES]
 
-    def access(self, access: Access) -> None:
+    def access(self, address: int, size: int, *, write: bool) -> None:
         """The instruction at work accesses memory: alignment, and wait states of the region."""
-        cycles = self.table.unaligned.cycles(access.address, access.size)
-        region = self.memory.at(access.address) if self.memory is not None else None
+        cycles = self.table.unaligned.cycles(address, size)
+        region = self.memory.at(address) if self.memory is not None else None
         if region is not None:
-            cycles += region.write if access.write else region.read
+            cycles += region.write if write else region.read
         self.state.cost += cycles
 
     def complete(self) -> None:
@@ -194,6 +140,8 @@ class CycleCounter:
         state.next = NOWHERE if flags & Flag.LEAVES else state.pc + (4 if flags & Flag.WIDE else 2)
         if flags & Flag.FPU_DIVIDE:
             state.fpu_free = state.then_fpu_free
+        if flags & Flag.SWITCHES and self.two_states:
+            state.thumb = UNSURE
         if flags & Flag.UNKNOWN:
             if not state.unknown:
                 state.unknown_at = state.pc
@@ -201,7 +149,7 @@ class CycleCounter:
 
     def skip(self, address: int) -> None:
         """An IT block passes over an instruction."""
-        page, record = self.costs[self.state.thumb].ensure(address)
+        page, record = self.costs[True].ensure(address)
         flags, straight = page[record + FLAGS], address == self.state.next
         wait = self._fetch(address, flags, page[record + WAITS], straight=straight)
         self.spend(self.table.skipped_cycles + wait, address + (4 if flags & Flag.WIDE else 2))

@@ -55,6 +55,7 @@ class InstructionCost:
     """One instruction, or one halfword or word that is none (`known` false).
 
     `cycles` is the static part at zero wait states, without neighbours; register sets are bit masks (`register_bits`).
+    `leaves` says that control always goes elsewhere, `switches` that it may do so in another instruction set state.
     `dividend` and `divisor` are core register numbers of a divide, `signed` its kind.
     """
 
@@ -67,6 +68,7 @@ class InstructionCost:
     address_registers: int = 0
     addend: int = 0
     leaves: bool = False
+    switches: bool = False
     dividend: int = 0
     divisor: int = 0
     signed: bool = False
@@ -129,7 +131,7 @@ class Decoder:
 
     def _unknown(self, size: int) -> InstructionCost:
         row = self.table.unlisted
-        return InstructionCost(size, row, row.cycles, known=False)
+        return InstructionCost(size, row, row.cycles, known=False, switches=True)
 
     def _row(self, name: str, instruction: CsInsn, writes: int) -> Row | None:
         rows = self._rows.get(name)
@@ -150,7 +152,8 @@ class Decoder:
         cycles = row.cycles
         if row.registers_per_cycle:
             cycles += -(-_words(name, registers) // row.registers_per_cycle)
-        leaves = row.always_leaves or bool(writes & PC and row.refill and not name.startswith(("b", "cb")))
+        indirect = bool(writes & PC) and not name.startswith(("b", "cb"))
+        leaves = row.always_leaves or (indirect and row.refill > 0)
         divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
         return InstructionCost(
             instruction.size,
@@ -161,6 +164,7 @@ class Decoder:
             address_registers=_address_registers(name, instruction, registers),
             addend=registers[0] if name in _ADDEND_FIRST else 0,
             leaves=leaves and instruction.cc in (ARM_CC_AL, ARM_CC_INVALID),
+            switches=indirect or name.startswith(("bx", "blx")),
             dividend=registers[-2].bit_length() - 1 if divide else 0,
             divisor=registers[-1].bit_length() - 1 if divide else 0,
             signed=name == "sdiv",

@@ -14,7 +14,7 @@ from ta import events as secure
 from ta.events import TaEvent
 
 VALUES: dict[object, object] = {
-    int: 0x1234, str: "word", bool: True, tuple[int, ...]: (1, 2), tuple[str, ...]: ("one", "two"),
+    int: 0x1234, int | None: 0x5678, str: "word", bool: True, tuple[int, ...]: (1, 2), tuple[str, ...]: ("one", "two"),
 }  # fmt: skip
 KINDS = [*MachineEvent.__subclasses__(), *TaEvent.__subclasses__()]
 

@@ -18,8 +18,9 @@ from unicorn.arm_const import (
     UC_CPU_ARM_CORTEX_M4,
 )
 
-from cosim.engine.unicorn.loop import CodeRange, Lane, Loop, PythonLoop
+from cosim.engine.unicorn.loop import CodeRange, Lane, Loop
 from cosim.engine.unicorn.native import NativeLoop, library_path
+from cosim.engine.unicorn.python_loop import PythonLoop
 from cosim.engine.unicorn.traps import MAX_TRAPS, Trap
 from cosim.errors import EngineError
 from cosim.memory import MemoryBank
@@ -53,7 +54,7 @@ class Bench:
         self.bank.write(0, bytes.fromhex(code))
         self.uc.mem_map_ptr(BASE, 0x1000, 7, self.bank.host_address)
         self.loop = loop
-        self.lane: Lane = loop.add(self.uc._uch.value)
+        self.lane: Lane = loop.add(self.uc._uch.value, timed=False)
         loop.set_code(self.lane, [CodeRange(BASE, 0x1000, self.bank.host_address)])
         self.in_block: list[tuple[int, int]] = []
         loop.set_traps(self.lane, traps, lambda: self.in_block.append((self.lane.pc - BASE, self.lane.it_state)))

@@ -132,7 +132,7 @@ def test_what_is_no_instruction_takes_a_cycle_and_is_marked() -> None:
 
 def test_where_no_memory_is_an_instruction_is_unknown() -> None:
     for address in (BASE - 2, BASE + SIZE):
-        assert Code(LDR).record(address)[FLAGS] == Flag.UNKNOWN
+        assert Code(LDR).record(address)[FLAGS] == Flag.UNKNOWN | Flag.SWITCHES
 
 
 @settings(max_examples=150, deadline=None)
@@ -278,4 +278,4 @@ def test_the_last_halfword_of_memory_is_decoded_from_what_lies_in_it() -> None:
     code = Code(LDR)
     code.memory[-2:] = bytes.fromhex("d1f8")  # the first half of a load
 
-    assert code.record(BASE + SIZE - 2)[FLAGS] == Flag.UNKNOWN
+    assert code.record(BASE + SIZE - 2)[FLAGS] == Flag.UNKNOWN | Flag.SWITCHES

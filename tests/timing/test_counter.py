@@ -204,7 +204,7 @@ def test_an_abandoned_instruction_costs_nothing_and_its_repetition_the_usual() -
     for _ in range(3):
         counter.arrive(BASE + 2)
         counter.begin(BASE + 2)
-        counter.access(Access(0x2000_0001, 4))
+        counter.access(0x2000_0001, 4, write=False)
     counter.step(Step(BASE + 2))
 
     assert counter.cycles == 2 + 1

@@ -28,6 +28,7 @@ from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.loop import Loop
 from cosim.events import CoreStopped, ExceptionTaken
+from cosim.timing.state import ExceptionEvent
 
 # Unicorn's numbers of exceptions (QEMU's EXCP_*)
 EXCP_SWI = 2
@@ -82,6 +83,7 @@ class A7Exceptions(Core):
     """The part of a Cortex-A7 core that enters exceptions."""
 
     initiator = Initiator.A7_NS
+    cost_table = "cortex-a7"
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
         uc = Uc(UC_ARCH_ARM, UC_MODE_ARM)
@@ -145,6 +147,7 @@ class A7Exceptions(Core):
         # A write of the PC changes the T bit in Unicorn, to bit 0 of what is written.
         uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF | bool(entered & CPSR_T))
         self.lane.it_left = 0
+        self.charge(ExceptionEvent.ENTRY)
 
     def report(self, exception: A7Exception, status: int, address: int) -> None:
         """Put an exception that is being entered into the log."""

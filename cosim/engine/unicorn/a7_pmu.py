@@ -1,4 +1,4 @@
-"""The A7's performance monitors: the cycle counter, in instruction-count time; event counters exist and stand still.
+"""The A7's performance monitors: a cycle counter that follows the core's clock, event counters that stand still.
 
 Source: ARMv7-A manual (DDI 0406C), chapter C12 and the PM* registers of B6.1; Cortex-A7 TRM (DDI 0464), chapter 11.
 Unicorn's own cycle counter follows the host's clock, so these registers are served here.
@@ -27,10 +27,10 @@ _KNOWN = {
 
 
 class PerformanceMonitors:
-    """The registers of one core; `retired` tells how many instructions it has retired."""
+    """The registers of one core; `clock` tells how many instructions, or cycles, of it have passed."""
 
-    def __init__(self, retired: Callable[[], int]) -> None:
-        self._retired = retired
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
         self._fields = {"control": 0, "enabled": 0, "interrupts": 0, "select": 0, "user": 0}
         self._events: dict[str, int] = {}
         self._cycles = self._since = 0
@@ -60,7 +60,7 @@ class PerformanceMonitors:
     def write(self, register: tuple[int, int], value: int) -> None:
         """Write a register."""
         fields = self._fields
-        self._cycles, self._since = self._count(), self._retired()
+        self._cycles, self._since = self._count(), self._clock()
         if register == _PMCR:
             fields["control"] = value & _PMCR_STORED
             if value & _C:
@@ -88,8 +88,8 @@ class PerformanceMonitors:
         self._fields, self._events = dict(fields), dict(events)
 
     def _count(self) -> int:
-        """The cycle counter now; a divided one counts every 64th instruction since it was last written."""
+        """The cycle counter now; a divided one counts every 64th of the clock since it was last written."""
         if not (self._fields["control"] & _E and self._fields["enabled"] & _CYCLES):
             return self._cycles
-        passed = self._retired() - self._since
+        passed = self._clock() - self._since
         return (self._cycles + (passed // 64 if self._fields["control"] & _D else passed)) & _WORD

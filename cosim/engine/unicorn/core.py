@@ -18,10 +18,12 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Accesses, Fault
 from cosim.engine.unicorn.batch import Batch
-from cosim.engine.unicorn.loop import Loop, time_of
+from cosim.engine.unicorn.charging import make_counter
+from cosim.engine.unicorn.loop import Loop, clock_of, time_of
 from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
-from cosim.events import CoreStopped
+from cosim.events import CoreStopped, CyclesUnknown
+from cosim.timing.state import AT_WORK, LASTING, ExceptionEvent
 
 
 class Core(Accesses):
@@ -31,6 +33,9 @@ class Core(Accesses):
     traps: ClassVar[tuple[Trap, ...]] = ()
     #: The register that holds ITSTATE and the T bit, and where the latter is.
     status_register, thumb_bit = UC_ARM_REG_CPSR, 5
+    #: The table of its cycles, and that of its wait states if there is one (`cosim.timing`).
+    cost_table: ClassVar[str]
+    wait_states: ClassVar[str | None] = None
 
     def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
         super().__init__(machine, uc, loop)
@@ -44,6 +49,13 @@ class Core(Accesses):
         #: The virtual time at which it was called first since the last look.
         self.alerted_at: int | None = None
         self._frozen: tuple[Any, tuple[int, ...]] | None = None
+        #: Charges cycles, where virtual time is in cycles.
+        self.counter = (
+            make_counter(self.cost_table, self.lane, self.read_code, self.wait_states) if self.lane.timed else None
+        )
+        self._unknown_told = False
+        if self.counter is not None:
+            loop.set_counter(self.lane, self.counter, self._on_cost_failure)
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
         uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
         uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
@@ -54,6 +66,11 @@ class Core(Accesses):
     def retired(self) -> int:
         """See `CoreView.retired`."""
         return self.lane.retired
+
+    @property
+    def cycles(self) -> int | None:
+        """Modelled cycles since the machine was built, without sleep; None where virtual time follows instructions."""
+        return self.lane.cycles if self.lane.timed else None
 
     @property
     def time_ps(self) -> int:
@@ -81,8 +98,6 @@ class Core(Accesses):
     def complete(self) -> None:
         """The instruction at work retired, although the loop saw no successor announced."""
         self.lane.settle(self.pc)
-        self.lane.retired += self.lane.busy
-        self.lane.busy = 0
 
     def sleep(self) -> None:
         """The core executed WFI."""
@@ -95,11 +110,34 @@ class Core(Accesses):
 
     def wake(self, at_ps: int) -> None:
         """End its sleep at virtual time `at_ps`: its clock goes on from there."""
-        self.lane.origin_ps, self.lane.origin_retired = max(at_ps, self.time_ps), self.lane.retired
+        self.lane.origin_ps, self.lane.origin = max(at_ps, self.time_ps), clock_of(self.lane)
         self.set_state(CoreState.RUNNING)
 
     def deliver(self) -> None:
         """Take what can be taken now; called after `alert`, while the core runs and stands between two instructions."""
+
+    # -- cycles ----------------------------------------------------------------------------------------------------
+
+    def break_flow(self) -> None:
+        """What executes next does not follow what executed last."""
+        if self.counter is not None:
+            self.counter.spend(0)
+
+    def charge(self, how: ExceptionEvent, *, floating_point: bool = False) -> None:
+        """Let the cycles of an exception pass, where virtual time is in cycles."""
+        if self.counter is not None:
+            self.counter.exception(how, floating_point=floating_point)
+
+    @property
+    def knows_no_cycles(self) -> bool:
+        """Whether it executed an instruction whose cycles are not known, and `tell_unknown` was not called yet."""
+        return bool(self.lane.unknown) and not self._unknown_told
+
+    def tell_unknown(self) -> None:
+        """Put that into the log, once."""
+        self._unknown_told = True
+        code = int.from_bytes(self.read_code(self.lane.unknown_at, 4), "little")
+        self.machine.log.emit(CyclesUnknown(self.name, self.lane.unknown_at, code))
 
     # -- trapped instructions --------------------------------------------------------------------------------------
 
@@ -119,6 +157,8 @@ class Core(Accesses):
         thumb = self.uc.reg_read(self.status_register) >> self.thumb_bit & 1
         self.uc.reg_write(UC_ARM_REG_PC, self.pc + size | thumb)
         lane.retired += 1
+        if self.counter is not None:
+            self.counter.complete()
 
     def pass_trapped(self) -> None:
         """Execute the instruction that trapped, the next time that the core runs."""
@@ -139,6 +179,11 @@ class Core(Accesses):
         """Deliver an undefined instruction."""
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
+
+    def _on_cost_failure(self, error: BaseException) -> None:
+        self.failure = error
+        self.lane.attention = 1
+        self.uc.emu_stop()
 
     def _on_trap_in_block(self) -> None:
         self.freeze()
@@ -200,11 +245,11 @@ class Core(Accesses):
     def save(self) -> object:
         """Registers, counters and state; valid for this instance only (a Unicorn context fits no other)."""
         counters = tuple(getattr(self.lane, f) for f in _SAVED)
-        return self.uc.context_save(), self.state, self.alerted_at, counters
+        return self.uc.context_save(), self.state, self.alerted_at, self._unknown_told, counters
 
     def load(self, state: Any) -> None:
         """Restore what `save` returned and drop all translations; the view follows the firewall as always."""
-        context, core_state, self.alerted_at, counters = state
+        context, core_state, self.alerted_at, self._unknown_told, counters = state
         self.uc.context_restore(context)
         for field, value in zip(_SAVED, counters, strict=True):
             setattr(self.lane, field, value)
@@ -213,8 +258,8 @@ class Core(Accesses):
 
 
 _IT_BITS = 0x0600FC00
-_COUNTED = ("retired", "busy", "pc", "it_left", "it_pc", "it_state")
-_SAVED = (*_COUNTED, "pass_at", "origin_ps", "origin_retired")
+_COUNTED = ("retired", "busy", "pc", "it_left", "it_pc", "it_state", *LASTING, *AT_WORK)
+_SAVED = (*_COUNTED, "pass_at", "origin_ps", "origin")
 
 
 def _register_number(name: str) -> int | None:

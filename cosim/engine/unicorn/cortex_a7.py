@@ -41,7 +41,7 @@ from cosim.engine.unicorn.a7_traps import (
     decode_timer,
     opcode_of,
 )
-from cosim.engine.unicorn.loop import CORE_REGISTERS, Loop
+from cosim.engine.unicorn.loop import CORE_REGISTERS, Loop, clock_of
 from cosim.engine.unicorn.m4_exceptions import in_log
 from cosim.engine.unicorn.sev import A7_SENDS, event_line
 from cosim.errors import EngineError
@@ -85,7 +85,7 @@ class CortexA7(A7Exceptions):
         if self._gic is not None:
             self._gic.connect(self._on_gic_change)
         self._timer = self._make_timer(machine)
-        self._monitors = PerformanceMonitors(lambda: self.lane.retired)
+        self._monitors = PerformanceMonitors(lambda: clock_of(self.lane))
         self._set_traps()
 
     def _make_timer(self, machine: Machine) -> GenericTimer | None:
@@ -112,6 +112,7 @@ class CortexA7(A7Exceptions):
         self.uc.reg_write(UC_ARM_REG_CPSR, MODE_SVC | CPSR_A | CPSR_I | CPSR_F)
         self.uc.reg_write(UC_ARM_REG_PC, entry)
         self._entries = ()
+        self.break_flow()
         self._event = self._in_wfe = False
         self._event_stream.set(None)
         self.set_state(CoreState.RUNNING)

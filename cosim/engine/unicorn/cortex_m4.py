@@ -16,7 +16,7 @@ from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
-from cosim.engine.unicorn.loop import Loop
+from cosim.engine.unicorn.loop import Loop, clock_of
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
 from cosim.engine.unicorn.m4_registers import FPCA, XPSR_T
 from cosim.engine.unicorn.m4_traps import (
@@ -85,6 +85,7 @@ class CortexM4(M4Exceptions):
     view = "m4"
     private_range = (PPB_BASE, PPB_SIZE)
     status_register, thumb_bit = UC_ARM_REG_EPSR, 24
+    cost_table, wait_states = "cortex-m4", "stm32mp15-m4"
     traps = M4_TRAPS
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
@@ -95,7 +96,7 @@ class CortexM4(M4Exceptions):
         self.systick = SysTick(machine.timers, mips, self._on_tick)
         self.mpu = Mpu(self._on_mpu_change)
         self.scs = SystemControl(machine.log, self, lambda: self.time_ps, self.systick, self.mpu)
-        self.debug = DebugBlocks(lambda: self.lane.retired, lambda: bool(self.scs.value("DEMCR") & _TRCENA))
+        self.debug = DebugBlocks(lambda: clock_of(self.lane), lambda: bool(self.scs.value("DEMCR") & _TRCENA))
         #: Whether software is privileged, while the MPU decides: now, and when the view of memory was made last.
         self._mpu_view: bool | None = None
         self._mapped_view: bool | None = None
@@ -164,6 +165,7 @@ class CortexM4(M4Exceptions):
         self._sleeps = 0
         self.event = self._waits_for_event = False
         self.lane.it_left = self.lane.busy = self.lane.pass_at = 0
+        self.break_flow()
         self.registers.reset(0, 1)
         self._relax, self._mpu_used = True, self._mpu_used or self.mpu.enabled
         self.mpu_follows()

@@ -1,8 +1,9 @@
 """The debug components on the private peripheral bus of the Cortex-M4: ITM, DWT, FPB, TPIU, ETM, ROM table.
 
 Software that configures them finds its values again, and waits for none of them: a stimulus port of the ITM always has
-room, and swallows what is written. Of what they do, only the cycle counter of the DWT is modelled. It counts
-instructions, not cycles, and not while the core sleeps (ARMv7-M manual, C1.7 and C1.8).
+room, and swallows what is written. Of what they do, only the cycle counter of the DWT is modelled. It follows the
+core's clock, which is in cycles or in instructions, and does not count while the core sleeps (ARMv7-M manual, C1.7 and
+C1.8).
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ _CONSTANT = {_DWT_CTRL: 0xF0000000, _FPB: 0x7FF0}
 
 
 class DebugBlocks:
-    """Their registers by address. `retired` tells the core's instruction count, `tracing` whether DEMCR.TRCENA is set.
+    """Their registers by address. `clock` tells the core's clock, `tracing` whether DEMCR.TRCENA is set.
 
     Whatever the counter does while TRCENA is clear, it is read as if it had been enabled all the time.
     """
 
-    def __init__(self, retired: Callable[[], int], tracing: Callable[[], bool]) -> None:
-        self._retired = retired
+    def __init__(self, clock: Callable[[], int], tracing: Callable[[], bool]) -> None:
+        self._clock = clock
         self._tracing = tracing
         self.reset()
 
     def reset(self) -> None:
         """Back to the reset values."""
         self._values = dict(_RESET)
-        self._base = 0  # CYCCNT is the instruction count less this, while it counts
+        self._base = 0  # CYCCNT is the clock less this, while it counts
 
     @staticmethod
     def holds(address: int) -> bool:
@@ -72,10 +73,10 @@ class DebugBlocks:
         return bool(self._values[_DWT_CTRL] & _CYCCNTENA) and self._tracing()
 
     def _cyccnt(self) -> int:
-        return (self._retired() - self._base if self._counts() else self._base) & 0xFFFFFFFF
+        return (self._clock() - self._base if self._counts() else self._base) & 0xFFFFFFFF
 
     def _set_cyccnt(self, value: int) -> None:
-        self._base = self._retired() - value if self._counts() else value
+        self._base = self._clock() - value if self._counts() else value
 
     def hold(self) -> Callable[[], None]:
         """Call before DEMCR changes; the result, called behind it, lets the counter go on from where it stood."""

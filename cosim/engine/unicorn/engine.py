@@ -20,8 +20,9 @@ from cosim.engine import CoreState, Machine, StopReason
 from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, GRID_PS, CortexA7, next_on_grid
 from cosim.engine.unicorn.cortex_m4 import CortexM4
-from cosim.engine.unicorn.loop import PICOSECONDS, Loop, PythonLoop, limit_at
+from cosim.engine.unicorn.loop import PICOSECONDS, Loop, clock_of, limit_at
 from cosim.engine.unicorn.native import NativeLoop, library_path
+from cosim.engine.unicorn.python_loop import PythonLoop
 from cosim.errors import EngineError, RunTimeout
 from cosim.events import CoreHeld, CoreReleased, CoreStopped, FirstInstruction, Stamp
 from cosim.memory import MemoryBank
@@ -104,7 +105,7 @@ class UnicornEngine:
         core = self._current
         if core is None:
             return Stamp(self._now_ps(), "host", 0, 0)
-        return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc)
+        return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc, core.cycles)
 
     def _now_ps(self) -> int:
         if self._current is not None:
@@ -117,7 +118,7 @@ class UnicornEngine:
             raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
         lane = self._a7.lane
         # It slept since its last instruction: its clock goes on from where the machine is.
-        lane.origin_ps, lane.origin_retired = max(self._horizon_ps, self._a7.time_ps), lane.retired
+        lane.origin_ps, lane.origin = max(self._horizon_ps, self._a7.time_ps), clock_of(lane)
         self._a7.start(entry)
 
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
@@ -214,7 +215,7 @@ class UnicornEngine:
     def _leave_reset(self) -> None:
         now = self.stamp().time_ps
         m4 = self._m4
-        m4.lane.origin_ps, m4.lane.origin_retired = now, m4.lane.retired
+        m4.lane.origin_ps, m4.lane.origin = now, clock_of(m4.lane)
         vectors = m4.reset()
         if vectors is None:
             m4.set_state(CoreState.LOCKED_UP)
@@ -230,7 +231,7 @@ class UnicornEngine:
             return
         self._fresh.discard(core)
         self._m4.set_state(CoreState.HELD)
-        self._machine.log.emit(CoreHeld(core, self._m4.retired))
+        self._machine.log.emit(CoreHeld(core, self._m4.retired, self._m4.cycles))
 
     def save(self) -> object:
         """See `Engine.save`."""
@@ -251,7 +252,7 @@ class UnicornEngine:
             self._current = core
             for f in followers:  # asked at each access to a block: the time is worked out only if somebody runs
                 if f.state is CoreState.RUNNING and (
-                    f.name in self._fresh or f.lane.retired < limit_at(f.lane, core.time_ps)
+                    f.name in self._fresh or clock_of(f.lane) < limit_at(f.lane, core.time_ps)
                 ):
                     return True
             return False
@@ -301,7 +302,7 @@ class UnicornEngine:
             core = self.cores[name]
             core.set_state(CoreState.RUNNING)
             entry, before = core.pc, core.lane.retired
-            self._run(core, before + 1)
+            self._run(core, clock_of(core.lane) + 1)
             if core.lane.retired > before:
                 self._current = core
                 self._machine.log.emit(FirstInstruction(name, entry))
@@ -310,12 +311,12 @@ class UnicornEngine:
                 self._deliver(core)
 
     def _run(self, core: Core, limit: int) -> None:
-        """Run one core to `limit`, whatever it needs on the way."""
-        while core.lane.runnable and core.lane.retired < limit:
+        """Run one core until its clock is at `limit`, whatever it needs on the way."""
+        while core.lane.runnable and clock_of(core.lane) < limit:
             if self._dirty or self._stale or self._alerted():
                 self._prepare()
             bound = self._bound(core, limit)
-            if core.lane.retired >= bound:
+            if clock_of(core.lane) >= bound:
                 self._catch_up(core)
                 self._run_alarms(core.time_ps)
                 continue
@@ -327,7 +328,7 @@ class UnicornEngine:
     def _bound(self, core: Core, limit: int) -> int:
         """`limit`, or where the next alarm is due if that is before."""
         due = self._machine.timers.next_at()
-        return limit if due is None else min(limit, max(core.lane.retired, limit_at(core.lane, due)))
+        return limit if due is None else min(limit, max(clock_of(core.lane), limit_at(core.lane, due)))
 
     def _catch_up(self, leader: Core) -> None:
         """Bring the cores that follow `leader`, which stands inside an instruction, to its time."""
@@ -388,6 +389,9 @@ class UnicornEngine:
         elif core.lane.busy:
             core.complete()
             core.sleep()
+        if core.knows_no_cycles:
+            self._catch_up(core)
+            core.tell_unknown()
         if self._restart:
             self._restart = False
             self._leave_reset()

@@ -1,4 +1,4 @@
-/* The inner loop of the embedded engine in C: the same algorithm as loop.py, which documents it.
+/* The inner loop of the embedded engine in C: the same algorithm as python_loop.py; loop.py documents it.
  *
  * Built as an optional extension and loaded with ctypes. It needs neither the Python nor the Unicorn headers: the
  * four Unicorn functions it calls arrive as pointers, so it always works on the library that Python has loaded.
@@ -13,7 +13,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 4
+#define LOOP_ABI 5
 #define MAX_RANGES 32
 #define MAX_LANES 8
 #define MAX_TRAPS 32
@@ -25,21 +25,41 @@ struct range {
     uint64_t base, size, host;
 };
 
+/* Cycles of an instruction, laid out in cosim/timing/code.py. */
+struct cost {
+    uint8_t cycles;
+    int8_t after[2]; /* by the size of the one before: 2 or 4 bytes */
+    uint8_t refill, target, flags, operands, waits;
+    uint32_t code, spare;
+};
+
+enum { WIDE = 1, LEAVES = 2, DIVIDE = 4, SIGNED = 8, FPU = 16, FPU_DIVIDE = 32, SWITCHES = 64, UNKNOWN = 128 };
+#define UNSEEN (-128)
+#define NOWHERE 0xffffffffu
+#define UNSURE 2u /* of `thumb` */
+
 struct trap {
     uint32_t mask, value;
     uint8_t size, after, arm, zero, unaligned; /* the last two: position of a register field, or NO_REGISTER */
 };
 
 typedef void (*block_fn)(void);
+typedef void (*learn_fn)(uint32_t, uint32_t);
 
 /* Mirrored field by field in native.py. */
 struct lane {
-    uint64_t retired, limit, origin_ps, origin_retired;
+    uint64_t retired, limit, origin_ps, origin;
     uint64_t handle;
+    uint64_t cycles, fpu_free, then_fpu_free, unknown;
     uint32_t busy, pc, it_left, it_pc, it_state, attention, runnable, mips;
     uint32_t traps_on, trap, pass_at;
-    uint32_t ranges, last_range;
+    uint32_t timed, thumb, next, before, refill, unknown_at, cost, then_flags, then_refill;
+    uint32_t two_states, skipped, refill_limit, divide_least, divide_most;
+    uint32_t page_tag, ranges, last_range;
+    const struct cost *page; /* the costs of the page that was looked up last */
     struct range range[MAX_RANGES];
+    const struct cost **directory[2][1024]; /* ARM, Thumb; by bits 31:22, then 21:12 of the address */
+    learn_fn learn;                         /* makes the costs at an address, or what follows from the one before */
     uint32_t filter[2][256]; /* Thumb, ARM */
     struct trap traps[MAX_TRAPS];
     block_fn in_block;
@@ -100,11 +120,111 @@ static void next_member(struct lane *lane) {
     lane->it_state = state & 7 ? (state & 0xe0) | (state << 1 & 0x1f) : 0;
 }
 
+/* What a lane's limit is about: cycles, or instructions. */
+static inline uint64_t clock_of(const struct lane *lane) {
+    return lane->timed ? lane->cycles : lane->retired;
+}
+
+static const struct cost *costs_of_page(struct lane *lane, uint32_t address) {
+    const struct cost **pages = lane->directory[lane->thumb & 1][address >> 22];
+    return pages ? pages[address >> 12 & 0x3ff] : NULL;
+}
+
+static inline int is_of(const struct cost *cost, uint32_t code) {
+    return cost->code == code && cost->cycles;
+}
+
+/* The cost of the instruction at `address`, made of the bytes that lie there now. */
+static const struct cost *cost_at(struct lane *lane, uint32_t address, uint32_t size) {
+    static const struct cost unknown[2] = {{.cycles = 1, .flags = SWITCHES | UNKNOWN}, {.cycles = 1, .flags = WIDE | SWITCHES | UNKNOWN}};
+    uint32_t tag = address >> 12 | lane->thumb << 20, code = code_at(lane, address, size);
+    const struct cost *found;
+    if (tag == lane->page_tag) {
+        found = &lane->page[(address & 0xfff) >> 1];
+        if (is_of(found, code))
+            return found;
+    }
+    lane->page_tag = NOWHERE;
+    found = costs_of_page(lane, address);
+    if (!found || !is_of(&found[(address & 0xfff) >> 1], code)) {
+        lane->learn(address, NOWHERE);
+        found = costs_of_page(lane, address);
+        if (!found || !is_of(&found[(address & 0xfff) >> 1], code))
+            return &unknown[size == 4];
+    }
+    lane->page_tag = tag;
+    lane->page = found;
+    return &found[(address & 0xfff) >> 1];
+}
+
+/* Wait states of the words that an instruction is the first to need. */
+static inline uint32_t fetch_waits(const struct cost *cost, uint32_t address, uint32_t straight) {
+    uint32_t upper = address >> 1 & 1;
+    if (!cost->waits)
+        return 0;
+    return cost->waits * (1 + (cost->flags & WIDE ? upper : 0) - (straight ? upper : 0));
+}
+
+static uint32_t bit_length(uint32_t value) {
+    return value ? 32 - (uint32_t)__builtin_clz(value) : 0;
+}
+
+static uint32_t divide_cycles(const struct lane *lane, uint32_t dividend, uint32_t divisor, uint32_t is_signed) {
+    int32_t bits;
+    if (is_signed && dividend >> 31)
+        dividend = 0 - dividend;
+    if (is_signed && divisor >> 31)
+        divisor = 0 - divisor;
+    bits = (int32_t)bit_length(dividend) - (int32_t)bit_length(divisor) + 1;
+    if (!divisor || bits <= 0)
+        return lane->divide_least;
+    return lane->divide_least + ((lane->divide_most - lane->divide_least) * (uint32_t)bits + 31) / 32;
+}
+
+/* The instruction at work, if there is one, has retired (CycleCounter.complete). */
+static inline void retire(struct lane *lane) {
+    uint32_t flags = lane->then_flags;
+    if (!lane->busy)
+        return;
+    lane->busy = 0;
+    lane->retired++;
+    if (!lane->timed)
+        return;
+    lane->cycles += lane->cost;
+    lane->before = lane->pc;
+    lane->refill = lane->then_refill;
+    lane->next = flags & LEAVES ? NOWHERE : lane->pc + (flags & WIDE ? 4 : 2);
+    if (!(flags & (FPU_DIVIDE | SWITCHES | UNKNOWN)))
+        return;
+    if (flags & FPU_DIVIDE)
+        lane->fpu_free = lane->then_fpu_free;
+    if (flags & SWITCHES && lane->two_states)
+        lane->thumb = UNSURE;
+    if (flags & UNKNOWN && !lane->unknown++) {
+        lane->unknown_at = lane->pc;
+        lane->attention = 1;
+        lane->limit = 0;
+    }
+}
+
+/* An IT block passes over the instruction at `address` (CycleCounter.skip). */
+static void skip(struct lane *lane, uint32_t address) {
+    uint32_t size = length(lane, address);
+    lane->retired++;
+    if (!lane->timed)
+        return;
+    lane->cycles += lane->skipped + fetch_waits(cost_at(lane, address, size), address, address == lane->next);
+    lane->before = NOWHERE;
+    lane->next = address + size;
+    lane->refill = 0;
+}
+
 static void leave_it(struct lane *lane, uint32_t address) {
     if (lane->busy && lane->pc == lane->it_pc)
         next_member(lane);
+    retire(lane);
     while (lane->it_left && lane->it_pc != address) {
-        lane->retired++;
+        skip(lane, lane->it_pc);
         next_member(lane);
     }
 }
@@ -167,6 +287,22 @@ static void check_traps(struct hook_context *context, void *uc, uint32_t address
     }
 }
 
+/* The instruction at `address`, whose first bytes are `code`, begins: does it open an IT block, is it trapped? */
+static inline void examine(struct hook_context *context, void *uc, uint32_t address, uint32_t size, uint32_t code) {
+    struct lane *lane = context->lane;
+    uint32_t candidates;
+    if (size == 2 && (code & 0xff00) == 0xbf00 && (code & 0xf)) {
+        lane->it_left = 4 - (uint32_t)__builtin_ctz(code & 0xf);
+        lane->it_pc = address + 2;
+        lane->it_state = code & 0xff;
+    }
+    candidates = lane->filter[0][code >> 8 & 0xff];
+    if (size == 4)
+        candidates |= lane->filter[1][code >> 20 & 0xff];
+    if (candidates &= lane->traps_on)
+        check_traps(context, uc, address, size, candidates);
+}
+
 static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *user) {
     struct hook_context *context = user;
     struct lane *lane = context->lane;
@@ -180,19 +316,65 @@ static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *us
     }
     lane->busy = 1;
     lane->pc = (uint32_t)address;
-    if (size == 2 || lane->traps_on) {
-        uint32_t code = code_at(lane, (uint32_t)address, size), candidates;
-        if (size == 2 && (code & 0xff00) == 0xbf00 && (code & 0xf)) {
-            lane->it_left = 4 - (uint32_t)__builtin_ctz(code & 0xf);
-            lane->it_pc = (uint32_t)address + 2;
-            lane->it_state = code & 0xff;
-        }
-        candidates = lane->filter[0][code >> 8 & 0xff];
-        if (size == 4)
-            candidates |= lane->filter[1][code >> 20 & 0xff];
-        if (candidates &= lane->traps_on)
-            check_traps(context, uc, (uint32_t)address, size, candidates);
+    if (size == 2 || lane->traps_on)
+        examine(context, uc, (uint32_t)address, size, code_at(lane, (uint32_t)address, size));
+}
+
+/* What depends on more than the bytes: the state of the FPU and the operands of a divide. */
+static uint32_t dynamic_cycles(struct hook_context *context, void *uc, const struct cost *cost) {
+    struct lane *lane = context->lane;
+    uint32_t wait;
+    if (cost->flags & DIVIDE) {
+        const int32_t *reg = context->loop->reg;
+        uint32_t dividend = register_value(context->loop, uc, reg[cost->operands >> 4]);
+        uint32_t divisor = register_value(context->loop, uc, reg[cost->operands & 15]);
+        return divide_cycles(lane, dividend, divisor, cost->flags & SIGNED) - cost->cycles;
     }
+    wait = lane->fpu_free > lane->cycles ? (uint32_t)(lane->fpu_free - lane->cycles) : 0;
+    if (!(cost->flags & FPU_DIVIDE))
+        return wait;
+    lane->then_fpu_free = lane->cycles + wait + cost->cycles;
+    return wait + 1 - cost->cycles;
+}
+
+/* The same as `about_to_execute` where the clock is in cycles (CycleCounter.arrive and .begin). */
+static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, void *user) {
+    struct hook_context *context = user;
+    struct lane *lane = context->lane;
+    uint32_t address = (uint32_t)address64, straight, cycles;
+    const struct cost *cost;
+    if (lane->it_left)
+        leave_it(lane, address);
+    else
+        retire(lane);
+    if (lane->thumb == UNSURE)
+        lane->thumb = size == 2 || register_value(context->loop, uc, context->loop->reg_cpsr) >> 5 & 1;
+    cost = cost_at(lane, address, size);
+    straight = address == lane->next;
+    if (!straight && lane->refill) {
+        uint32_t refill = lane->refill + cost->target;
+        lane->cycles += refill < lane->refill_limit ? refill : lane->refill_limit;
+        lane->refill = 0;
+    }
+    if (lane->cycles >= lane->limit && !lane->it_left) {
+        context->loop->stop(uc);
+        return;
+    }
+    cycles = cost->cycles + fetch_waits(cost, address, straight);
+    if (straight && lane->before != NOWHERE) {
+        uint32_t wide = address - lane->before == 4;
+        if (cost->after[wide] == UNSEEN)
+            lane->learn(address, lane->before);
+        cycles += (uint32_t)(int32_t)cost->after[wide];
+    }
+    if (cost->flags & (DIVIDE | FPU))
+        cycles += dynamic_cycles(context, uc, cost);
+    lane->busy = 1;
+    lane->pc = address;
+    lane->cost = cycles;
+    lane->then_flags = cost->flags;
+    lane->then_refill = cost->refill;
+    examine(context, uc, address, size, cost->code);
 }
 
 static int start(struct loop *loop, struct lane *lane) {
@@ -202,13 +384,15 @@ static int start(struct loop *loop, struct lane *lane) {
     loop->reg_read(uc, loop->reg_pc, &begin);
     loop->reg_read(uc, loop->reg_cpsr, &cpsr);
     begin |= cpsr >> 5 & 1;
+    if (lane->two_states)
+        lane->thumb = cpsr >> 5 & 1;
     return loop->start(uc, begin, UINT64_MAX, 0, 0);
 }
 
 static uint64_t limit_at(const struct lane *lane, uint64_t time_ps) {
     if (time_ps <= lane->origin_ps)
-        return lane->origin_retired;
-    return lane->origin_retired + ((time_ps - lane->origin_ps) * lane->mips + PICOSECONDS - 1) / PICOSECONDS;
+        return lane->origin;
+    return lane->origin + ((time_ps - lane->origin_ps) * lane->mips + PICOSECONDS - 1) / PICOSECONDS;
 }
 
 EXPORT uint32_t cosim_loop_abi(void) {
@@ -223,16 +407,18 @@ EXPORT int cosim_lane_init(struct loop *loop, struct lane *lane, struct hook_con
     context->lane = lane;
     context->loop = loop;
     loop->lane[loop->lanes++] = lane;
-    return loop->hook_add((void *)(uintptr_t)lane->handle, &hook, UC_HOOK_CODE, (void *)about_to_execute, context, 1, 0);
+    return loop->hook_add((void *)(uintptr_t)lane->handle, &hook, UC_HOOK_CODE,
+                          lane->timed ? (void *)about_to_execute_timed : (void *)about_to_execute, context, 1, 0);
 }
 
 EXPORT void cosim_lane_settle(struct lane *lane, uint32_t pc) {
     if (lane->it_left)
         leave_it(lane, pc);
+    retire(lane);
 }
 
 EXPORT int cosim_run(struct loop *loop, struct lane *lane) {
-    return lane->retired < lane->limit ? start(loop, lane) : 0;
+    return clock_of(lane) < lane->limit ? start(loop, lane) : 0;
 }
 
 /* Returns the index of the lane that wants attention, or -1 when all reached `end_ps`. */
@@ -244,7 +430,7 @@ EXPORT int cosim_turns(struct loop *loop, uint64_t *horizon_ps, uint64_t quantum
             if (!lane->runnable)
                 continue;
             lane->limit = limit_at(lane, *horizon_ps);
-            if (lane->retired < lane->limit) {
+            if (clock_of(lane) < lane->limit) {
                 *error = start(loop, lane);
                 if (*error || lane->attention || lane->busy)
                     return (int)i;

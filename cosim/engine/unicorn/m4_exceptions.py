@@ -51,6 +51,7 @@ from cosim.engine.unicorn.scs import (
     SystemControl,
 )
 from cosim.events import CoreStopped, ExceptionTaken, InterruptPended, InterruptReturned, InterruptTaken
+from cosim.timing.state import ExceptionEvent
 
 BASIC_FRAME, EXTENDED_FRAME = 0x20, 0x68
 EXC_RETURN = 0xFFFFFFE0  # bit 4: basic frame, bit 3: to Thread mode, bit 2: on the process stack, bit 0: one
@@ -167,6 +168,8 @@ class M4Exceptions(Core):
             nvic.pend(scs.escalate(derived, masks) or HARD_FAULT)
         chosen = nvic.takeable(masks)
         self._handle(number if chosen is None else chosen, exc_return, mode, masks, address)
+        at_once = floating and not scs.value("FPCCR") & FPCCR_LSPEN
+        self.charge(ExceptionEvent.ENTRY, floating_point=at_once)
 
     def _push_floating(self, address: int, mode: Mode, masks: Masks) -> None:
         """S0 to S15 and FPSCR, at once or when the handler first uses the FPU (B1.5.7)."""
@@ -197,6 +200,7 @@ class M4Exceptions(Core):
             self.take(*((MEM_MANAGE, MLSPERR) if error.protected else (BUS_FAULT, LSPERR)))
             return False
         self.scs.poke("FPCCR", fpccr & ~FPCCR_LSPACT)
+        self.charge(ExceptionEvent.LAZY_STACKING)
         return True
 
     def _handle(self, number: int, exc_return: int, mode: Mode, masks: Masks, address: int = 0) -> None:
@@ -247,10 +251,12 @@ class M4Exceptions(Core):
         self._report_return(number)
         if (pending := nvic.takeable(masks)) is not None:
             self._handle(pending, value, mode, masks)
+            self.charge(ExceptionEvent.TAIL_CHAIN)
             return
         process, thread = kind == TO_PROCESS, kind != TO_HANDLER
         frame = self.registers.to_thread(mode.control, process=process)
         privileged = not (thread and mode.control & NPRIV)
+        unstacks = not value & 0x10 and not scs.value("FPCCR") & FPCCR_LSPACT
         try:
             words = self._pop(frame, BASIC_FRAME // 4, privileged=privileged)
             if thread == bool(words[7] & XPSR_IPSR):
@@ -266,6 +272,7 @@ class M4Exceptions(Core):
         control = mode.control & NPRIV | (SPSEL if process else 0) | (0 if value & 0x10 else FPCA)
         self.registers.restore(words, frame + size & 0xFFFFFFFF, control)
         self._resume_it(words[6], words[7])
+        self.charge(ExceptionEvent.RETURN, floating_point=unstacks)
         self.mpu_follows()
         self.update_traps(masks)
         if thread and not nvic.active and scs.sleep_on_exit:
@@ -297,6 +304,7 @@ class M4Exceptions(Core):
             self.lock_up(f"{exception_name(number)} at priority {LOCKUP_PRIORITY} or above")
             return
         self._handle(chosen, exc_return, mode, masks)
+        self.charge(ExceptionEvent.TAIL_CHAIN)
 
     def _resume_it(self, pc: int, xpsr: int) -> None:
         """Tell the loop how much of an interrupted IT block is left (ITSTATE[3:0]: ones end the block)."""

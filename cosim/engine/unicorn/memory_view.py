@@ -52,9 +52,10 @@ class MemoryView:
     def __init__(self, machine: Machine, uc: Uc, loop: Loop) -> None:
         self.machine = machine
         self.uc = uc
-        self.lane: Lane = loop.add(uc._uch.value)
+        self.lane: Lane = loop.add(uc._uch.value, timed=machine.timing == "cycles")
         self._loop = loop
         self._pieces: list[_Piece] = []
+        self._code: list[CodeRange] = []
         self._piece_at: dict[int, _Piece] = {}  # of host_address, by page
         self._windows = tuple(w for w in machine.bus.windows if w.cpu in (None, self.view))
         self._windows_of: dict[str, tuple[tuple[Window, MemoryBank], ...]] = {
@@ -200,12 +201,20 @@ class MemoryView:
         return read
 
     def _publish_code(self) -> None:
-        ranges = []
+        self._code = []
         for piece in self._pieces:
             if piece.window is not None and isinstance(piece.window.target, MemoryBank):
                 offset = piece.window.offset + piece.base - piece.window.address
-                ranges.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
-        self._loop.set_code(self.lane, ranges)
+                self._code.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
+        self._loop.set_code(self.lane, self._code)
+
+    def read_code(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes of code, fewer where the memory that it lies in ends."""
+        for found in self._code:
+            offset = address - found.base
+            if 0 <= offset < found.size:
+                return ctypes.string_at(found.host + offset, min(size, found.size - offset))
+        return b""
 
     def protect_all(self, *, frozen: bool) -> None:
         """Take the right to write away everywhere, or give it back."""

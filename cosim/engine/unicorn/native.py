@@ -1,4 +1,4 @@
-"""The inner loop in C (`loop.c`), loaded with ctypes when the optional extension was built; the same as `loop.py`."""
+"""The inner loop in C (`loop.c`), loaded with ctypes when the optional extension was built."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import importlib.machinery
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
@@ -14,12 +15,19 @@ from unicorn.unicorn_py3.unicorn import uclib
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
 from cosim.engine.unicorn.traps import MAX_TRAPS, Trap, filters
 from cosim.errors import EngineError
+from cosim.timing.state import NOWHERE
 
-ABI = 4
+if TYPE_CHECKING:
+    from cosim.timing import CycleCounter
+
+ABI = 5
 MAX_RANGES = 32
 MAX_LANES = 8
 _NO_REGISTER = 0xFF
 _IN_BLOCK = ctypes.CFUNCTYPE(None)
+_LEARN = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
+_TABLE = ctypes.c_void_p * 1024
+_PAGE_BITS, _TABLE_BITS = 12, 22
 
 
 class _Range(ctypes.Structure):
@@ -51,21 +59,41 @@ class NativeLane(ctypes.Structure):
     runnable: int
     mips: int
     origin_ps: int
-    origin_retired: int
+    origin: int
     handle: int
+    timed: int
+    cycles: int
+    thumb: int
+    next: int
+    before: int
+    refill: int
+    fpu_free: int
+    unknown: int
+    unknown_at: int
+    cost: int
+    then_flags: int
+    then_refill: int
+    then_fpu_free: int
 
     _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("retired", "limit", "origin_ps", "origin_retired", "handle")),
+        *((name, ctypes.c_uint64) for name in ("retired", "limit", "origin_ps", "origin", "handle")),
+        *((name, ctypes.c_uint64) for name in ("cycles", "fpu_free", "then_fpu_free", "unknown")),
         *((name, ctypes.c_uint32) for name in ("busy", "pc", "it_left", "it_pc", "it_state", "attention", "runnable")),
-        *((name, ctypes.c_uint32) for name in ("mips", "traps_on", "trap", "pass_at", "ranges", "last_range")),
+        *((name, ctypes.c_uint32) for name in ("mips", "traps_on", "trap", "pass_at", "timed", "thumb", "next")),
+        *((name, ctypes.c_uint32) for name in ("before", "refill", "unknown_at", "cost", "then_flags", "then_refill")),
+        *((name, ctypes.c_uint32) for name in ("two_states", "skipped", "refill_limit", "divide_least", "divide_most")),
+        *((name, ctypes.c_uint32) for name in ("page_tag", "ranges", "last_range")),
+        ("page", ctypes.c_void_p),
         ("range", _Range * MAX_RANGES),
+        ("directory", _TABLE * 2),
+        ("learn", _LEARN),
         ("filter", ctypes.c_uint32 * 256 * 2),
         ("traps", _Trap * MAX_TRAPS),
         ("in_block", _IN_BLOCK),
     )
 
     def settle(self, pc: int) -> None:
-        """See `PythonLane.settle`."""
+        """See `Lane.settle`."""
         _library().cosim_lane_settle(ctypes.byref(self), pc)
 
 
@@ -122,6 +150,27 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+class _Directory:
+    """Tells a lane where the costs of each page lie, and keeps what it points at alive."""
+
+    def __init__(self, lane: NativeLane) -> None:
+        self._lane = lane
+        self._tables: dict[tuple[int, int], ctypes.Array[ctypes.c_void_p]] = {}
+        self._pages: list[object] = []
+
+    def publish(self, state: int, address: int, page: bytearray) -> None:
+        """The costs of the page of `address` in ARM (0) or Thumb state (1) are `page`."""
+        upper, lower = address >> _TABLE_BITS, address >> _PAGE_BITS & 1023
+        table = self._tables.get((state, upper))
+        if table is None:
+            table = self._tables[state, upper] = _TABLE()
+            self._lane.directory[state][upper] = ctypes.addressof(table)
+        if table[lower] is None:
+            pinned = (ctypes.c_uint8 * len(page)).from_buffer(page)
+            self._pages.append(pinned)
+            table[lower] = ctypes.addressof(pinned)
+
+
 class NativeLoop:
     """The loop in C. Raises `EngineError` when the extension is not there."""
 
@@ -141,14 +190,36 @@ class NativeLoop:
             reg=(ctypes.c_int32 * 16)(*CORE_REGISTERS),
         )
 
-    def add(self, handle: int) -> NativeLane:
+    def add(self, handle: int, *, timed: bool) -> NativeLane:
         """See `Loop.add`."""
-        lane, context = NativeLane(handle=handle, mips=1), _Context()
+        lane = NativeLane(handle=handle, mips=1, timed=timed, thumb=1, next=NOWHERE, before=NOWHERE, page_tag=NOWHERE)
+        context = _Context()
         if error := self._library.cosim_lane_init(ctypes.byref(self._loop), ctypes.byref(lane), ctypes.byref(context)):
             raise EngineError(f"the instruction hook cannot be set (Unicorn error {error})", engine="unicorn")
         self._lanes.append(lane)
         self._contexts.append(context)
         return lane
+
+    def set_counter(self, lane: Lane, counter: CycleCounter, failed: Callable[[BaseException], None]) -> None:
+        """See `Loop.set_counter`."""
+        assert isinstance(lane, NativeLane)
+        table = counter.table
+        lane.two_states, lane.skipped, lane.refill_limit = counter.two_states, table.skipped_cycles, table.refill_limit
+        lane.divide_least, lane.divide_most = table.divide.minimum, table.divide.maximum
+        directory = _Directory(lane)
+
+        def learn(address: int, before: int) -> None:
+            try:
+                costs = counter.costs[lane.thumb & 1]
+                if before == NOWHERE:
+                    costs.prepare(address)
+                else:
+                    costs.pair(before, address)
+                directory.publish(lane.thumb & 1, address, costs.page(address))
+            except BaseException as error:  # must not cross the C frames; the engine raises it again
+                failed(error)
+
+        lane.learn = _LEARN(learn)
 
     def set_code(self, lane: Lane, ranges: Sequence[CodeRange]) -> None:
         """See `Loop.set_code`."""

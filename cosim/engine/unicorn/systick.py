@@ -1,7 +1,8 @@
 """SysTick (ARMv7-M manual, B3.3): a down counter whose value follows from virtual time and is never counted.
 
-One cycle of the processor clock is one instruction's time at the rate that the platform file gives the core, also
-while the core sleeps. The reference clock (CLKSOURCE 0) is that clock divided by 8, as on every STM32.
+One cycle of the processor clock is one of the rate that the platform file gives the core, also while the core sleeps;
+in instruction-count time an instruction takes one. The reference clock (CLKSOURCE 0) is that clock divided by 8, as on
+every STM32.
 """
 
 from __future__ import annotations
