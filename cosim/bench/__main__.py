@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from cosim.bench.aims import judge
 from cosim.bench.machine import describe_machine
 from cosim.bench.measurement import QUICK, Finding, Sizes
 from cosim.errors import CosimError
 
 #: In this order: the cold boot's peak memory would include what the others load into this process.
-SECTIONS = ("cold", "warm", "rates", "costs", "decisions", "campaigns", "growth", "renode")
+SECTIONS = ("cold", "warm", "rates", "ticks", "costs", "decisions", "campaigns", "growth", "renode")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         wanted = [name for name in SECTIONS if name in (options.sections or SECTIONS)]
         findings = list(_measure(wanted, QUICK if options.quick else Sizes()))
+        findings += judge(findings)
     except CosimError as error:
         print(f"error: {error.message}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return 1

@@ -155,10 +155,10 @@ class Stm32Usart(RegisterBlock):
         return bool(control & _UE and control & _RE and self._received)
 
     def _status(self) -> int:
-        control = self.value("CR1")
-        status = self.value("ISR")
-        if control & _UE:
-            status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
+        control, status = self._values["CR1"], self._values["ISR"]
+        if not control & _UE:
+            return status | (self._fifo_status() if control & _FIFOEN else 0)
+        status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
         return status | (_RXNE if self._receiving() else 0) | (self._fifo_status() if control & _FIFOEN else 0)
 
     def _fifo_status(self) -> int:

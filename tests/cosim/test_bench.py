@@ -11,13 +11,16 @@ import pytest
 
 from cosim.bench import cold, computing, costs, rates, renode
 from cosim.bench.__main__ import SECTIONS, run
+from cosim.bench.aims import AIMS, Aim, judge
 from cosim.bench.bare import BareCore
 from cosim.bench.computing import A7, M4, ComputingSoc
-from cosim.bench.measurement import QUICK, Measurement, Skipped
+from cosim.bench.measurement import QUICK, Measurement, Ratio, Skipped
 from cosim.bench.programs import A7_SPIN, M4_SPIN, read_loop, read_program
+from cosim.bench.ticks import TickingSoc
 from cosim.bench.warm import boot_from, boot_whole, demo_image
 from cosim.engine.unicorn.native import library_path
 from cosim.errors import EngineError
+from cosim.events import InterruptTaken
 from cosim.soc import Soc
 from cosim.testing import default_signer, flip
 
@@ -54,8 +57,9 @@ def test_the_report_describes_the_machine_and_every_measurement(capsys: pytest.C
 
     assert {"cpu", "cpus", "memory_mib", "system", "python", "unicorn", "load"} == report["machine"].keys()
     assert report["machine"]["cpus"] == os.cpu_count()
-    assert {m["section"] for m in report["measurements"]} == {"warm boots", "costs"}
-    assert [m["unit"] for m in report["measurements"]] == ["boots/s"] * 2 + ["us"] * 7 + ["ms"] * 2
+    measured = [m for m in report["measurements"] if m["section"] != "aims"]
+    assert {m["section"] for m in measured} == {"warm boots", "costs"}
+    assert [m["unit"] for m in measured] == ["boots/s"] * 2 + ["us"] * 7 + ["ms"] * 2
     assert all(m["value"] > 0 for m in report["measurements"])
     assert report["skipped"] == []
 
@@ -75,6 +79,57 @@ def test_every_rate_of_the_engine_is_compared_with_bare_unicorn_in_turns_and_in_
             assert rate.ratios[0].value == pytest.approx(rate.value / in_turns.value)
     alone, long_run = found["M4 alone, quantum 1,000: python loop"], found["M4 alone: bare Unicorn, long runs"]
     assert alone.ratios[1].value == pytest.approx(alone.value / long_run.value)
+
+
+def test_aims_are_judged_by_what_was_measured_in_the_same_run_and_only_by_that() -> None:
+    aims = (
+        Aim("rate", "a", "fast", 2.0, "1/s"),
+        Aim("price", "a", "slow", 0.5, "s", most=True),
+        Aim("ratio", "a", "fast", 0.9, "", ratio=True),
+        Aim("per second", "a", "slow", 4.0, "1/s", converted=lambda value: 1 / value),
+        Aim("absent", "a", "nothing of that name", 1.0, ""),
+        Aim("not run", "b", "fast", 1.0, ""),
+    )
+    findings = [
+        Measurement("a", "fast", 2.0, "1/s", "once", (Ratio(0.8, "something"),)),
+        Measurement("a", "slow", 0.6, "s", "once"),
+    ]
+
+    rate, price, ratio, per_second, absent = judge(findings, aims)
+    assert isinstance(rate, Measurement)
+    assert isinstance(price, Measurement)
+    assert isinstance(ratio, Measurement)
+    assert isinstance(per_second, Measurement)
+    assert (rate.value, rate.how) == (2.0, "at least 2: met")
+    assert (price.value, price.how) == (0.6, "at most 0.5: missed")
+    assert (ratio.value, ratio.how) == (0.8, "at least 0.9: missed")
+    assert per_second.how == "at least 4: missed"
+    assert isinstance(absent, Skipped)
+    assert absent.name == "absent"
+
+
+def test_every_aim_but_that_of_cycles_and_renode_names_a_measurement_that_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = document(capsys, "cold", "warm", "ticks", "costs")
+
+    assert [m["name"] for m in report["skipped"] if m["section"] == "aims"] == []
+    assert {m["name"] for m in report["measurements"] if m["section"] == "aims"} == {
+        aim.what for aim in AIMS if aim.section in {"cold boot", "warm boots", "ticks", "costs"}
+    }
+
+
+def test_ticks_interrupt_the_program_as_often_as_they_say_and_no_tick_does_not() -> None:
+    socs = {ticks: TickingSoc(ticks) for ticks in (0, 100_000)}
+    for soc in socs.values():
+        assert soc.run(209_000) > 0
+
+    taken = {
+        ticks: max((r.count for r in soc.log.of(InterruptTaken) if r.exception == "SysTick"), default=0)
+        for ticks, soc in socs.items()
+    }
+    assert taken[0] == 0
+    assert 32 <= taken[100_000] <= 101
 
 
 def test_a_loop_that_is_not_built_is_named_as_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

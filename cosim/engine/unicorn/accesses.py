@@ -163,7 +163,8 @@ class Accesses(MemoryView, ABC):
                     timers.run_due(self.time_ps)
                     due = next_at()
                 if read is not None:
-                    self._value, self._read_at = read(), address
+                    self._read_at = address
+                    self._value = read()
                 elif write is not None:
                     write(value & ~(-1 << 8 * size))
                 if next_at() != due:

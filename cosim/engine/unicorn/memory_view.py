@@ -27,6 +27,7 @@ from cosim.errors import EngineError
 from cosim.memory import MemoryBank
 
 PAGE = 0x1000
+_MASKS = tuple((1 << 8 * size) - 1 for size in range(9))
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
@@ -194,9 +195,10 @@ class MemoryView:
     def _make_read(self) -> Callable[..., int]:
         def read(_uc: int, offset: int, size: int, base: int | None) -> int:
             """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""
-            shift = 8 * ((base or 0) + offset - self._read_at)
-            value = self._value >> shift if shift >= 0 else self._value << -shift
-            return value & ((1 << (8 * size)) - 1)
+            shift = (base or 0) + offset - self._read_at
+            if not shift:
+                return self._value & _MASKS[size]
+            return (self._value >> 8 * shift if shift > 0 else self._value << -8 * shift) & _MASKS[size]
 
         return read
 
