@@ -63,7 +63,7 @@ class Interruption:
             rng = random.Random(str(case))
             span = len(self._events) + 8
             actions = {rng.randrange(span): rng.choice((*_ACTIONS, LOCKUP)) for _ in range(rng.choice((2, 2, 3)))}
-        judgement = self._play(actions)
+        judgement = self.interrupt(actions)
         what = ", ".join(f"{action} at event {at} ({self._name(at)})" for at, action in sorted(actions.items()))
         return CaseResult(case, judgement.verdict, what, judgement.evidence)
 
@@ -88,7 +88,8 @@ class Interruption:
         self._boot()
         self._target.reset()
 
-    def _play(self, actions: Mapping[int, str]) -> Judgement:
+    def interrupt(self, actions: Mapping[int, str]) -> Judgement:
+        """Boot, do each action at the event of its number, and boot the untouched image again."""
         target, count, armed = self._target, 0, True
         serving = _Serving()
 
@@ -106,6 +107,7 @@ class Interruption:
                 if between:
                     lock_up(target.soc)
             elif inside:
+                serving.end()
                 raise TaDeathError(DeathCause.PANIC, "interruption", "aborted by the campaign")
 
         def watch(record: Record) -> None:
@@ -156,6 +158,10 @@ class _Serving:
     """Follows the log: whether the TA itself is at work on a command when an event happens."""
 
     def __init__(self) -> None:
+        self._begun = False
+
+    def end(self) -> None:
+        """The TA is about to die: what follows until its next command is the TEE core's work."""
         self._begun = False
 
     def at(self, record: Record) -> bool:

@@ -8,7 +8,7 @@ from test_campaign import spec
 from cosim.campaign.decisions import decisions
 from cosim.campaign.fault import DecisionFaults
 from cosim.campaign.glitch import InstructionGlitches, client_glitches, firmware_glitches
-from cosim.campaign.interruption import Interruption
+from cosim.campaign.interruption import ABORT, Interruption
 from cosim.campaign.model import DEFAULT_KINDS, CaseId, CaseResult, Kind, Verdict
 from cosim.campaign.run import Campaign
 from cosim.campaign.sequence import Sequences
@@ -176,6 +176,14 @@ def test_the_power_fails_and_the_m4_crashes_while_the_m4_executes(hardened: Targ
         "M4 reset": 5,
     }
     assert [r for r in results if r.verdict is not Verdict.BENIGN] == []
+
+
+def test_a_ta_that_is_to_abort_again_while_the_tee_core_cleans_up_after_it_is_aborted_once(hardened: Target) -> None:
+    attack, first = Interruption(hardened), 29
+
+    verdicts = {attack.interrupt({first: ABORT, first + later: ABORT}).verdict for later in range(1, 15)}
+
+    assert verdicts == {Verdict.BENIGN}
 
 
 def test_a_second_client_gets_neither_its_image_started_nor_the_first_ones_replaced(hardened: Target) -> None:
