@@ -25,6 +25,8 @@ from cosim.resources import firmware_file
 
 DEMO = "demo_m4.elf"
 _SECTION = "cold boot"
+#: Packages whose import time is told one by one.
+_PACKAGES = 8
 #: ru_maxrss is in KiB, on macOS in bytes.
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -76,6 +78,7 @@ def measure_cold(sizes: Sizes) -> Iterator[Finding]:
         peak = statistics.median(r.peak for r in runs)
         yield Measurement(_SECTION, "peak memory", peak / 2**20, "MiB", how)
         yield from _phases(image, environment, sizes.repeats, how)
+        yield from _imports(environment)
 
 
 def _phases(image: str, environment: Mapping[str, str], repeats: int, how: str) -> Iterator[Finding]:
@@ -86,6 +89,29 @@ def _phases(image: str, environment: Mapping[str, str], repeats: int, how: str) 
     for phase in found[0]:
         value = statistics.median(times[phase] for times in found)
         yield Measurement(_SECTION, f"of it: {phase}", value * 1e3, "ms", how)
+
+
+def _imports(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """What `python -X importtime` says of the imports of a boot, without what each imports, by top-level package."""
+    command = [sys.executable, "-X", "importtime", "-c", "import cosim.cli.boot, cosim.boot, cosim.engine.unicorn"]
+    listed = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False).stderr
+    costs = import_costs(listed)
+    others = sum(costs.values())
+    for package in sorted(costs, key=lambda name: -costs[name])[:_PACKAGES]:
+        others -= costs[package]
+        yield Measurement(_SECTION, f"imports: {package}", costs[package] / 1e3, "ms", "once, -X importtime")
+    yield Measurement(_SECTION, "imports: all others", others / 1e3, "ms", "once, -X importtime")
+
+
+def import_costs(listed: str) -> dict[str, int]:
+    """Microseconds by top-level package, from the lines that `-X importtime` writes."""
+    costs: dict[str, int] = {}
+    for line in listed.splitlines():
+        own, _, module = (part.strip() for part in (line.removeprefix("import time:").split("|") + [""] * 3)[:3])
+        if line.startswith("import time:") and own.isdigit():
+            package = module.partition(".")[0]
+            costs[package] = costs.get(package, 0) + int(own)
+    return costs
 
 
 def environment_with(cache: str) -> dict[str, str]:

@@ -52,6 +52,20 @@ def test_the_cold_boot_is_reported_with_its_phases_and_peak_memory(capsys: pytes
     ]
 
 
+def test_import_times_are_summed_by_package_without_what_each_imports() -> None:
+    listed = "\n".join(
+        [
+            "import time: self [us] | cumulative | imported package",
+            "import time:       100 |        100 |   lark.tree",
+            "import time:        30 |        130 | lark",
+            "warning: | | lark",
+            "import time:         7 |          7 |     cosim",
+        ]
+    )
+
+    assert cold.import_costs(listed) == {"lark": 130, "cosim": 7}
+
+
 def test_the_report_describes_the_machine_and_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     report = document(capsys, "warm", "costs")
 
