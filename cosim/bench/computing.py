@@ -25,8 +25,16 @@ MIPS = {A7: 650, M4: 209}
 class ComputingSoc:
     """A SoC on which the cores of `active` compute: the M4 an authenticated image, the A7 a program put there later."""
 
-    def __init__(self, active: Sequence[str], quantum: int = 1000, loop: str = "auto", engine: str = "unicorn") -> None:
-        self._soc = soc = Soc(SocConfig(engine=engine, quantum=quantum, loop=loop))
+    def __init__(
+        self,
+        active: Sequence[str],
+        quantum: int = 1000,
+        loop: str = "auto",
+        engine: str = "unicorn",
+        *,
+        timing: str = "instructions",
+    ) -> None:
+        self._soc = soc = Soc(SocConfig(engine=engine, quantum=quantum, loop=loop, timing=timing))
         self._active = active
         if M4 in active:
             image = default_signer().sign(read_program(M4_SPIN).elf)
@@ -46,7 +54,7 @@ class ComputingSoc:
         return int.from_bytes(self._soc.bus.debug_read("a7" if core == A7 else "m4", address, 4), "little")
 
     def run(self, instructions: int) -> None:
-        """Go on for that many instructions of all active cores together."""
+        """Go on for that many instructions of all active cores together; with modelled cycles for as many of those."""
         self._soc.run(None, instructions * 10**6 // sum(MIPS[core] for core in self._active))
 
 
@@ -73,10 +81,16 @@ class Work:
 
 
 def engine_rate(
-    active: Sequence[str], quantum: int, loop: str, instructions: int, engine: str = "unicorn"
+    active: Sequence[str],
+    quantum: int,
+    loop: str,
+    instructions: int,
+    engine: str = "unicorn",
+    *,
+    timing: str = "instructions",
 ) -> Callable[[], float]:
     """A run of the engine that can be repeated; each returns million instructions per second of all active cores."""
-    soc = ComputingSoc(active, quantum, loop, engine)
+    soc = ComputingSoc(active, quantum, loop, engine, timing=timing)
     soc.run(instructions // 10)
 
     def run() -> float:
