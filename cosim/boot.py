@@ -181,7 +181,7 @@ class _TableWatch:
 def _ends_the_firmware(payload: Payload, core: str) -> bool:
     if isinstance(payload, CommandInvoked):
         return payload.command == Command.STOP_FW
-    return isinstance(payload, CoreStopped) and payload.core == core
+    return isinstance(payload, CoreStopped) and payload.core == core and payload.reason not in ("wfi", "wfe")
 
 
 def describe_entry(entry: Resource) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cosim import events as machine
 from cosim.events import Payload, Record
+from cosim.linux import events as linux
 from ta import events as secure
 
 #: RCC registers whose writes belong into the story of a boot; every other write is detail.
@@ -262,6 +263,31 @@ def _broken(p: machine.MonitorBroken) -> Described:
     return 0, f"MONITOR {p.monitor} BROKEN: {p.detail}", Style.BAD
 
 
+def _kernel(p: linux.KernelMessage) -> Described:
+    return 0, f"linux| {p.function}: {p.text}", Style.BAD if p.level == "err" else Style.PLAIN
+
+
+def _rproc_state(p: linux.RprocStateChanged) -> Described:
+    return 0, f"linux: the remote processor is {p.after}, was {p.before}", Style.CORE
+
+
+def _ring_finding(p: linux.RingFinding) -> Described:
+    return 0, f"the firmware broke a rule of virtqueue {p.queue}, {p.rule}: {p.detail}", Style.BAD
+
+
+def _channel(p: linux.ChannelAnnounced) -> Described:
+    what = "announced" if p.created else "destroyed"
+    return 0, f"rpmsg channel {p.name} {what}, remote 0x{p.remote:x} local 0x{p.local:x}", Style.CORE
+
+
+def _message_received(p: linux.MessageReceived) -> Described:
+    return 0, f"rpmsg message from 0x{p.source:x} to 0x{p.destination:x}, {p.size} bytes, received", Style.DETAIL
+
+
+def _message_sent(p: linux.MessageSent) -> Described:
+    return 0, f"rpmsg message from 0x{p.source:x} to 0x{p.destination:x}, {p.size} bytes, sent", Style.DETAIL
+
+
 _WRITERS: dict[type, Callable[..., Described]] = {
     secure.SmcEntered: _smc_entered,
     secure.SmcReturned: _smc_returned,
@@ -296,4 +322,10 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.ResourceTableRead: _table_read,
     machine.ConsoleLine: _console,
     machine.MonitorBroken: _broken,
+    linux.KernelMessage: _kernel,
+    linux.RprocStateChanged: _rproc_state,
+    linux.RingFinding: _ring_finding,
+    linux.ChannelAnnounced: _channel,
+    linux.MessageReceived: _message_received,
+    linux.MessageSent: _message_sent,
 }

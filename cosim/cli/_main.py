@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from cosim.cli._output import INTERRUPTED, error_line
-from cosim.errors import CosimError, RunTimeout
+from cosim.errors import CosimError, RunTimeout, UnmodelledAccess
 
 #: In the order of `cosim --help`; each is the module and the function of that name in `cosim.cli`.
 COMMANDS = ("keygen", "sign", "inspect", "boot", "rpmsg", "campaign", "serve", "doctor")
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except CosimError as error:
         click.echo(error_line(error), err=True)
-        return FAILED if isinstance(error, RunTimeout) else USAGE
+        return FAILED if isinstance(error, (RunTimeout, UnmodelledAccess)) else USAGE
     return result if isinstance(result, int) else 0
 
 

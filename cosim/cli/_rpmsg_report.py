@@ -13,9 +13,9 @@ Entry = Mapping[str, object]
 
 
 def show(report: Entry) -> None:
-    """Print channels, measurements, answers, what the firmware did wrong, and its trace."""
+    """Print channels, measurements, answers, what the firmware did wrong, and why."""
     channels = list(_entries(report, "channels"))
-    out(f"channels: {len(channels) or 'none'}")
+    out(f"channels: {len(channels) or 'none, {} ms after the start'.format(report['wait_ms'])}")
     for channel in _capped(channels):
         name = printable(str(channel["name"]))
         out(f"  {name:<32} remote 0x{channel['remote']:08x} local 0x{channel['local']:08x}")
@@ -27,14 +27,24 @@ def show(report: Entry) -> None:
         out(f"finding: vq{finding['queue']} {finding['rule']}: {finding['detail']}", Style.BAD)
     if report.get("crash"):
         out(f"the firmware crashed: {report['crash']}", Style.BAD)
+    _show_recovery(report.get("recovery"))
+    for finding in _entries(report, "table"):
+        out(f"why: {finding['message']} [{finding['code']}]", Style.BAD)
+        out(f"     {finding['hint']}")
     for cause in _entries(report, "causes"):
         out(f"why: {cause['text']} [{cause['code']}]", Style.BAD)
         out(f"     {cause['hint']}")
     for use in _capped(list(_entries(report, "unmodelled"))):
         out(f"register without a model: {use['block']}+0x{use['offset']:x}", Style.CORE)
-    trace = report.get("trace")
-    for line in trace if isinstance(trace, list) else ():
-        out(f"trace: {printable(line)}", Style.CONSOLE)
+
+
+def _show_recovery(recovery: object) -> None:
+    if not isinstance(recovery, dict):
+        return
+    if recovery["crash"] is not None:
+        out(f"recovered once, and it crashed again: {recovery['crash']}", Style.BAD)
+    else:
+        out(f"recovered: the firmware was started anew, and announced {recovery['channels'] or 'no'} channel(s)")
 
 
 def _show_echo(echo: object) -> None:

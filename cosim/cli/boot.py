@@ -16,6 +16,7 @@ from cosim.timeline import Style, describe
 
 if TYPE_CHECKING:
     from cosim.events import Record
+    from cosim.linux.crash import CrashDump
 
 _ELF_MAGIC = b"\x7fELF"
 
@@ -24,9 +25,17 @@ _ELF_MAGIC = b"\x7fELF"
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--pubkey", type=click.Path(path_type=Path), help="Key (PEM) to verify with; default: the test key.")
 @with_options()
+@click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
-def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **settings: object) -> int:
+def boot(
+    path: Path,
+    pubkey: Path | None,
+    coredump: Path | None,
+    events: Path | None,
+    as_json: bool,
+    **settings: object,
+) -> int:
     """Boot FILE, a signed image or an ELF file, and print what happens, the verdict, and what explains it.
 
     An ELF file is signed with the project's test key first. Exit code 0: booted and every monitor held; 1: refused,
@@ -36,11 +45,12 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
     from cosim.boot import attempt
     from cosim.cli._interrupt import Interruptible
     from cosim.diagnosis import explain
+    from cosim.linux.crash import CrashDump
     from cosim.soc import Soc
     from ta.keys import load_public_key
 
-    if events is not None:
-        check_writable(events)
+    for target in filter(None, (events, coredump)):
+        check_writable(target)
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
     image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
@@ -58,11 +68,14 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
     try:
         with about(path):
             soc = Soc(config)
+            dump = None if coredump is None else CrashDump(soc)
             with Interruptible(soc, save):
                 report = attempt(soc, image, listen=listen)
     finally:
         # Whatever ended the run, what happened until then is what the user wants to see.
         save()
+    if coredump is not None and dump is not None:
+        _write_dump(coredump, dump)
     explanation = explain(report, image, str(path))
     if as_json:
         out_json({"file": str(path), **settings, **as_dict(report, explanation)})
@@ -74,6 +87,16 @@ def boot(path: Path, pubkey: Path | None, events: Path | None, as_json: bool, **
         log("interrupted")
         return INTERRUPTED
     return report.exit_code
+
+
+def _write_dump(path: Path, dump: CrashDump) -> None:
+    if dump.data is not None:
+        write_atomically(path, [dump.data])
+        log(f"wrote {path}: coredump, {len(dump.data)} bytes: {dump.reason}")
+    elif dump.reason is None:
+        log("no coredump: the M4 had not crashed when it was stopped")
+    else:
+        log(f"no coredump, although {dump.reason}: its memories cannot be read, or are more than 16 MiB", Style.BAD)
 
 
 def signed_image(data: bytes, path: Path, pubkey: Path | None) -> bytes:

@@ -26,13 +26,23 @@ from cosim.cli._rpmsg_report import show
 from cosim.cli.boot import signed_image
 from cosim.errors import RunInterrupted, RunTimeout, UnmodelledAccess, UsageError
 from cosim.options import soc_config
-from cosim.timeline import Style, printable
+from cosim.timeline import Style, describe, printable
 
 if TYPE_CHECKING:
     from cosim.cli._interrupt import Interruptible
+    from cosim.events import Record
     from cosim.linux.rpmsg import RpmsgChannel
     from cosim.linux.session import RpmsgSession
 
+#: Findings of `cosim inspect` that explain why Linux finds no channels.
+_ABOUT_THE_TABLE = (
+    "table-run-address",
+    "table-not-loaded",
+    "table-outside",
+    "table-empty",
+    "no-table",
+    "isolated-bank",
+)
 _MOST_MESSAGES = 1_000_000
 _MOST_PAYLOAD = 496
 #: Longer lines are cut there; the kernel refuses them anyway.
@@ -66,6 +76,8 @@ class _Wish:
     channel: str | None
     endpoint: int | None
     interactive: bool
+    coredump: Path | None
+    recovery: bool
 
 
 @click.command()
@@ -88,6 +100,8 @@ class _Wish:
     metavar="MS",
     help="How long to wait for an announcement, a buffer or an answer, in virtual milliseconds.",
 )
+@click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
+@click.option("--recovery/--no-recovery", default=True, show_default=True, help="Start a crashed firmware anew, once.")
 @with_options()
 @click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -101,30 +115,35 @@ def rpmsg(
     endpoint: int | None,
     interactive: bool | None,
     wait: int,
+    coredump: Path | None,
+    recovery: bool,
     events: Path | None,
     as_json: bool,
     **settings: object,
 ) -> int:
     """Boot FIRMWARE as the Linux kernel does, list the RPMsg channels that it announces, and exchange messages.
 
+    What happens is shown as it happens, consoles and trace buffers among it; firmware that crashes is recovered once.
     An ELF file is signed with the project's test key first. Exit code 0: channels were announced and every message was
-    answered; 1: refused, no channel, no answer, or the firmware broke a rule of the rings; 2: FIRMWARE or an option
-    cannot be used; 130: interrupted.
+    answered; 1: refused, no channel, no answer, a crash, or the firmware broke a rule of the rings; 2: FIRMWARE or an
+    option cannot be used; 130: interrupted.
     """
     from cosim.cli._interrupt import Interruptible
     from cosim.linux.session import MILLISECOND_PS, RpmsgSession
     from cosim.soc import Soc
 
-    if events is not None:
-        check_writable(events)
+    for target in filter(None, (events, coredump)):
+        check_writable(target)
     if interactive is None:
         interactive = not (echo or texts or as_json) and sys.stdin.isatty()
     config = soc_config(settings)
     image = signed_image(read_input(path), path, None)
-    report: dict[str, object] = {"file": str(path), **settings}
-    wish = _Wish(echo, size, texts, channel, endpoint, interactive)
+    report: dict[str, object] = {"file": str(path), "wait_ms": wait, **settings}
+    wish = _Wish(echo, size, texts, channel, endpoint, interactive, coredump, recovery)
     with about(path):
         soc = Soc(config)
+    if not as_json:
+        soc.log.listen(_tell)
 
     def save() -> None:
         if events is not None:
@@ -135,7 +154,7 @@ def rpmsg(
             session = RpmsgSession(soc, image, wait_ps=wait * MILLISECOND_PS)
             with Interruptible(soc, save) as interrupt:
                 ok, interrupted = _run(session, wish, report, interrupt)
-        _conclude(session, image, report)
+        _conclude(session, report)
     finally:
         save()
     ok = ok and not report["findings"] and "error" not in report
@@ -150,13 +169,29 @@ def rpmsg(
     return 0 if ok else 1
 
 
+def _tell(record: Record) -> None:
+    """Show what concerns cores, firmware and kernel; of the secure world only what it refuses."""
+    line = describe(record)
+    shown = line.indent == 0 and line.style not in (Style.DETAIL, Style.SMC)
+    if shown or line.style is Style.BAD:
+        log(str(line), line.style)
+
+
 def _run(session: RpmsgSession, wish: _Wish, report: dict[str, object], interrupt: Interruptible) -> tuple[bool, bool]:
-    """Boot and talk; whether all went as it should, and whether someone interrupted it."""
+    """Boot, talk, and recover; whether all went as it should, and whether someone interrupted it."""
+    from cosim.linux.coredump import DumpConf
     from cosim.linux.errno import KernelError, KernelOopsError
 
+    rproc = session.host.rproc
+    rproc.recovery_disabled = not wish.recovery
+    rproc.coredump.conf = DumpConf.DISABLED if wish.coredump is None else DumpConf.ENABLED
     try:
         session.boot()
-        return _talk(session, wish, report, interrupt), False
+        ok = _talk(session, wish, report, interrupt)
+        report["crash"] = session.host.crash_reason()
+        if report["crash"] is not None:
+            _handle_crash(session, wish, report)
+        return ok and report["crash"] is None, False
     except (KernelError, KernelOopsError, RunTimeout, UnmodelledAccess) as error:
         report["error"] = error.as_dict()
         log(error_line(error), Style.BAD)
@@ -166,21 +201,54 @@ def _run(session: RpmsgSession, wish: _Wish, report: dict[str, object], interrup
         return False, True
 
 
-def _conclude(session: RpmsgSession, image: bytes, report: dict[str, object]) -> None:
-    """What is to be told at the end of every run, and the end of the firmware."""
+def _handle_crash(session: RpmsgSession, wish: _Wish, report: dict[str, object]) -> None:
+    """Report the crash to the kernel, which dumps the memories and starts the firmware anew, if that was asked for."""
+    _explain(session, report)
+    log(f"the firmware crashed: {report['crash']}", Style.BAD)
+    try:
+        session.recover()
+    finally:
+        dump = session.host.rproc.coredump.take()
+        report["coredump_bytes"] = None if dump is None else len(dump)
+        if wish.coredump is not None and dump is not None:
+            write_atomically(wish.coredump, [dump])
+            log(f"wrote {wish.coredump}: coredump, {len(dump)} bytes")
+        elif wish.coredump is not None:
+            log("no coredump: the kernel dumps when it recovers, and at most 16 MiB", Style.BAD)
+    if wish.recovery:
+        again = session.host.crash_reason()
+        report["recovery"] = {"channels": len(session.channels), "crash": again}
+
+
+def _explain(session: RpmsgSession, report: dict[str, object]) -> None:
+    """Why the firmware does not do what was expected of it, and what it leaned on, as it stands now."""
     from cosim.boot import BootReport
     from cosim.core_snapshot import snapshot
     from cosim.diagnosis import explain
-    from cosim.linux.errno import KernelError, KernelOopsError
+    from cosim.scripts import READY_STATE
     from cosim.verdict import judge
+    from ta.profile import FirewallProfile
+
+    core = snapshot(session.soc)
+    ready = bool(session.channels) or core.reported == READY_STATE
+    booted = BootReport(judge(session.soc.log, ()), (), None, ready, session.soc, core, None)
+    explanation = explain(booted, session.host.firmware, str(report["file"]))
+    report["causes"] = [cause.as_dict() for cause in explanation.causes]
+    report["unmodelled"] = [asdict(use) for use in explanation.unmodelled]
+    # Without a table that Linux can read there are no channels, whatever else is wrong.
+    codes = _ABOUT_THE_TABLE[: -1 if session.soc.config.firewall is FirewallProfile.OPEN else None]
+    of_table = () if session.channels else (f for f in explanation.findings if f.code in codes)
+    report["table"] = [finding.as_dict() for finding in of_table]
+
+
+def _conclude(session: RpmsgSession, report: dict[str, object]) -> None:
+    """What is to be told at the end of every run, and the end of the firmware."""
+    from cosim.linux.errno import KernelError, KernelOopsError
 
     report["channels"] = [asdict(channel) for channel in session.channels]
     report["findings"] = [asdict(finding) for finding in session.findings]
-    core = snapshot(session.soc)
-    booted = BootReport(judge(session.soc.log, ()), (), None, bool(session.channels), session.soc, core, None)
-    explanation = explain(booted, image, str(report["file"]))
-    report["causes"] = [cause.as_dict() for cause in explanation.causes]
-    report["unmodelled"] = [asdict(use) for use in explanation.unmodelled]
+    if "causes" not in report:
+        _explain(session, report)
     if "error" not in report:
         try:
             session.host.close()
@@ -194,7 +262,6 @@ def _talk(session: RpmsgSession, wish: _Wish, report: dict[str, object], interru
     try:
         channel = session.channel(wish.channel, wish.endpoint)
     except UsageError as error:
-        report["crash"] = session.host.crash_reason()
         if session.channels:
             log(error_line(error), Style.BAD)
         return False
@@ -209,8 +276,7 @@ def _talk(session: RpmsgSession, wish: _Wish, report: dict[str, object], interru
         report["replies"] = [None if reply is None else reply.decode("utf-8", "backslashreplace") for reply in replies]
     if wish.interactive:
         _interact(session, channel, interrupt)
-    report["crash"] = session.host.crash_reason()
-    return ok and None not in replies and report["crash"] is None
+    return ok and None not in replies
 
 
 def _interact(session: RpmsgSession, channel: RpmsgChannel, interrupt: Interruptible) -> None:
@@ -221,9 +287,7 @@ def _interact(session: RpmsgSession, channel: RpmsgChannel, interrupt: Interrupt
     try:
         for line in iter(_line_reader("> " if terminal else "", interrupt), None):
             _exchange(session, channel, line)
-            crash = session.host.crash_reason()
-            if crash is not None:
-                log(f"the firmware crashed: {crash}", Style.BAD)
+            if session.host.crash_reason() is not None:
                 return
     except (KeyboardInterrupt, RunInterrupted):
         log("")
@@ -231,10 +295,10 @@ def _interact(session: RpmsgSession, channel: RpmsgChannel, interrupt: Interrupt
 
 def _line_reader(prompt: str, interrupt: Interruptible) -> Callable[[], bytes | None]:
     def read() -> bytes | None:
-        if prompt:
-            click.echo(prompt, nl=False, err=True)
         interrupt.at_prompt = True
         try:
+            if prompt:
+                click.echo(prompt, nl=False, err=True)
             line = sys.stdin.buffer.readline(_LONGEST_LINE)
         finally:
             interrupt.at_prompt = False

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cosim.cli._options import with_options
 from cosim.cli._output import about, check_writable, error_line, log, read_input, write_atomically
 from cosim.cli._report import show
 from cosim.cli.boot import signed_image
 from cosim.errors import CosimError
-from cosim.options import FIREWALL, PROFILE, soc_config
+from cosim.options import FIREWALL, MAX_INSTRUCTIONS, PROFILE, STRICT, TIMEOUT, soc_config
 from cosim.timeline import Style, describe
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ SCRIPT = "stm32mp157c-dk2.resc"
 @click.option(
     "--token-file", type=click.Path(path_type=Path), help="Secret that the client must know; made if missing."
 )
-@click.option(PROFILE.flag, type=click.Choice(PROFILE.choices), default=PROFILE.default, help=PROFILE.help)
-@click.option(FIREWALL.flag, type=click.Choice(FIREWALL.choices), default=FIREWALL.default, help=FIREWALL.help)
+@with_options((PROFILE, FIREWALL, STRICT, TIMEOUT, MAX_INSTRUCTIONS))
 @click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
 @click.option("--keep", is_flag=True, help="Serve one Renode after the other; ends with an interrupt.")
 def serve(
@@ -49,7 +49,7 @@ def serve(
     token_file: Path | None,
     events: Path | None,
     keep: bool,
-    **settings: str,
+    **settings: object,
 ) -> int:
     """Serve a plain Renode that runs stm32mp157c-dk2.resc: it boots FILE, and its boot is judged here.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cosim.core_snapshot import STATE_CRASHED
-from cosim.engine import CoreState, StopReason
+from cosim.engine import StopReason
 from cosim.events import Record, WatchdogExpired
+from cosim.linux.crash import M4_WATCHDOG, crash_reason
 from cosim.linux.mailbox import Channel, Mailbox
 from cosim.linux.memory import KernelMemory
 from cosim.linux.optee import Optee
@@ -20,7 +20,6 @@ from cosim.linux.rpmsg import MOST_FINDINGS, VIRTIO_ID_RPMSG, RpmsgBus
 from cosim.linux.stm32_rproc import SHUTDOWN_TIMEOUT_PS, Board, Stm32Rproc, Stm32RprocTee
 from cosim.linux.trace import TraceReader
 from cosim.linux.virtio import VirtioDevice
-from cosim.scripts import READY_ADDRESS
 from cosim.soc import Soc
 
 #: How long the SoC runs between two looks of the kernel, virtual time: about a thousand M4 instructions. After
@@ -30,12 +29,13 @@ PATIENCE = 200
 LONGEST_SLICE_PS = 10**9
 #: Looks of one wait after which slices grow although messages keep coming.
 EAGER_LOOKS = 4000
+#: Virtual time between two looks at the trace buffers while the SoC runs: from the first up to the second while the
+#: firmware writes nothing.
+TRACE_EVERY_PS, TRACE_SELDOM_PS = 10**8, 10**10
 #: Looks in a row that find a doorbell and no message, after which nothing is waited for any more.
 MOST_EMPTY_DOORBELLS = 2000
 #: How long rpmsg_send waits for a buffer in the kernel: 15 s.
 SEND_TIMEOUT_PS = 15 * 10**12
-#: The watchdog whose reset of the M4 the board routes to Linux (EXTI line 68).
-M4_WATCHDOG = "wwdg1"
 _CHANNEL_OF_QUEUE = {Channel.VQ0: 0, Channel.VQ1: 1}
 
 
@@ -68,6 +68,7 @@ class LinuxHost:
         self._devices: list[VirtioDevice] = []
         self._expired: str | None = None
         self._empty_doorbells, self._flooded = 0, False
+        self._trace_at, self._trace_every = 0, TRACE_EVERY_PS
         smc = soc.secure_world.smc
         board = Board(memory, smc, self._mailbox, self.run, self._printk, shutdown_timeout_ps)
         self._tee: RemoteprocTee | None = None
@@ -113,14 +114,7 @@ class LinuxHost:
         Stands for the watchdog interrupt of the board: a watchdog that expired, a core that locked up or was reset, or
         firmware that said itself that it crashed (TAMP BKP19R).
         """
-        if self._expired is not None:
-            return f"{self._expired} expired"
-        state = self.soc.m4.state
-        if state in (CoreState.LOCKED_UP, CoreState.HELD, CoreState.OFF):
-            return f"the core is {state.value}"
-        if int.from_bytes(self.soc.debug_read(READY_ADDRESS, 4), "little") == STATE_CRASHED:
-            return "the firmware reported a crash in TAMP BKP19R"
-        return None
+        return crash_reason(self.soc, self._expired)
 
     def report_crash(self, kind: CrashType = CrashType.WATCHDOG) -> None:
         """What the watchdog interrupt does: save the trace, then recover. Raises KernelError."""
@@ -146,7 +140,8 @@ class LinuxHost:
         """Let the SoC run, and the kernel serve what comes, until the condition holds; whether it held.
 
         The condition is looked at after every slice of virtual time; slices get longer while nothing happens. Ends
-        early when no core can go on, and when the firmware only breaks rules. Reads the trace buffers at the end.
+        early when no core can go on, and when the firmware only breaks rules. Reads the trace buffers meanwhile and at
+        the end.
         """
         held = self._run(until, self.now_ps + budget_ps)
         self.read_traces()
@@ -160,6 +155,7 @@ class LinuxHost:
             if left <= 0 or self._hopeless():
                 return False
             reason = self.soc.run(None, min(slice_ps, left))
+            self._look_at_traces()
             looks += 1
             if self.service() and looks < EAGER_LOOKS:
                 idle, slice_ps = 0, self._slice_ps
@@ -199,6 +195,16 @@ class LinuxHost:
         """Report what the firmware wrote into its trace buffers since the last look."""
         for trace in self.traces:
             trace.poll()
+
+    def _look_at_traces(self) -> None:
+        """Read the trace buffers now and then: more seldom the longer the firmware writes nothing."""
+        if self.now_ps < self._trace_at:
+            return
+        before = [trace.text for trace in self.traces]
+        self.read_traces()
+        written = before != [trace.text for trace in self.traces]
+        self._trace_every = TRACE_EVERY_PS if written else min(2 * self._trace_every, TRACE_SELDOM_PS)
+        self._trace_at = self.now_ps + self._trace_every
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

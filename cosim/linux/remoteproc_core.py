@@ -13,7 +13,7 @@ from typing import Protocol
 
 from cosim.errors import CosimError
 from cosim.events import EventLog
-from cosim.linux.carveout import Carveouts
+from cosim.linux.carveout import Carveout, Carveouts
 from cosim.linux.coredump import Coredump
 from cosim.linux.errno import Errno, KernelError
 from cosim.linux.events import KernelMessage, RprocStateChanged
@@ -284,9 +284,8 @@ class Rproc:
 
     def _prepare(self) -> None:
         self.ops.prepare(self.carveouts)
-        for entry in self.carveouts:
-            if entry.name != _NOT_DUMPED:
-                self.coredump.add(entry.da, entry.size)
+        for entry in dump_regions(self.carveouts):
+            self.coredump.add(entry.da, entry.size)
 
     def _take_resources(self) -> None:
         """rproc_handle_resources and rproc_alloc_registered_carveouts."""
@@ -381,3 +380,8 @@ class Rproc:
     def _enter(self, state: RprocState) -> None:
         before, self._state = self._state, state
         self._log.emit(RprocStateChanged(before.name, state.name))
+
+
+def dump_regions(carveouts: Carveouts) -> list[Carveout]:
+    """The board's memory regions that a coredump holds (stm32_rproc_prepare)."""
+    return [entry for entry in carveouts if entry.name != _NOT_DUMPED]

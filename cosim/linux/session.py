@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cosim.errors import UsageError
 from cosim.linux.events import RingFinding
 from cosim.linux.host import LinuxHost
+from cosim.linux.remoteproc_core import RprocState
 from cosim.linux.rpmsg import MOST_PAYLOAD, RpmsgBus, RpmsgChannel
 from cosim.linux.stm32_rproc import SHUTDOWN_TIMEOUT_PS
 from cosim.soc import Soc
@@ -81,6 +82,18 @@ class RpmsgSession:
     def boot(self) -> None:
         """Boot, and wait for announcements; a firmware that makes none just has no channels."""
         self.host.boot()
+        self._await_channels()
+
+    def recover(self) -> None:
+        """What the kernel does when the processor crashed, then wait for the channels of the firmware started anew.
+
+        Raises `KernelError` when the recovery fails.
+        """
+        self.host.report_crash()
+        if self.host.rproc.state is RprocState.RUNNING:
+            self._await_channels()
+
+    def _await_channels(self) -> None:
         if self.host.run(lambda: bool(self.channels), self._wait_ps):
             self.host.run(lambda: False, SETTLE_PS)
 

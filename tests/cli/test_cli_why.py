@@ -211,3 +211,13 @@ def test_trace_lines_appear_while_the_firmware_runs_and_survive_its_crash(capsys
     stop = next(n for n, line in enumerate(lines) if "STOP_FW" in line)
     assert first < next(n for n, line in enumerate(lines) if "trace:m4_trace| m4: ready" in line) <= stop
     assert float(lines[first].split()[0]) < 200
+
+
+@pytest.mark.parametrize("name", ["mpu_m4", "kernel_m4"])
+def test_a_trace_line_is_told_once_however_often_the_firmware_sleeps(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["boot", str(firmware_file(f"{name}.elf"))])
+    traced = [line.split("| ", 1)[1] for line in capsys.readouterr().err.splitlines() if " trace:" in line]
+    assert traced
+    assert len(traced) == len(set(traced))

@@ -356,9 +356,9 @@ def test_the_command_lists_channels_and_echoes(capsys: pytest.CaptureFixture[str
 
 def test_the_command_prints_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rpmsg", str(ECHO), "--echo", "3"]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "echo: 3 of 3 messages came back, 0 of them changed" in out
-    assert "trace: rpmsg: channels announced" in out
+    assert "trace:m4_trace| rpmsg: channels announced" in err
 
 
 def test_the_command_fails_without_channels_or_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from doubles import MachineDouble, load_shim
+from doubles import M4, MachineDouble, load_shim
 
 from cosim.cli import run
 from cosim.resources import firmware_file
@@ -43,13 +44,28 @@ class Process:
         module.connect(self.endpoint, module.read_token(str(self._token_file)), "a quitter").close()
 
     def play_a_boot_that_only_switches_off(self) -> MachineDouble:
+        shim, machine = self._begin()
+        shim.smc([0x84000008, *[0] * 7])
+        assert machine.errors == []
+        return machine
+
+    def play_a_boot_of(self, *, nanoseconds: int) -> MachineDouble:
+        shim, machine = self._begin()
+        machine.nanoseconds = nanoseconds
+        shim.tick()
+        return machine
+
+    def play_a_boot_with_an_access_of_the_m4(self, address: int) -> None:
+        shim, machine = self._begin()
+        machine.core = M4
+        shim.access(address, 4, None)
+
+    def _begin(self) -> tuple[Any, MachineDouble]:
         module, machine = load_shim(), MachineDouble()
         stream = module.connect(self.endpoint, module.read_token(str(self._token_file)), "a double")
         shim = module.Shim(stream, machine)
         shim.begin()
-        shim.smc([0x84000008, *[0] * 7])
-        assert machine.errors == []
-        return machine
+        return shim, machine
 
 
 @contextmanager
@@ -79,6 +95,15 @@ def test_one_boot_is_served_and_judged_and_gives_the_exit_code(tmp_path: Path) -
     assert machine.farewell[0] == 1
     records = [json.loads(line) for line in events.read_text().splitlines()]
     assert records[-1]["event"] == "smc_returned"
+
+
+def test_a_bound_ends_a_served_boot_with_code_1_and_tells_the_client(tmp_path: Path) -> None:
+    with serving(tmp_path, "--timeout", "1") as served:
+        machine = served.play_a_boot_of(nanoseconds=1_000_000)
+        _, err = served.process.communicate(timeout=60)
+        assert served.process.returncode == 1
+    assert "--timeout" in err.splitlines()[-1]
+    assert any("1000 were allowed" in line for line in machine.errors)
 
 
 def test_it_says_what_to_type_into_renode(tmp_path: Path) -> None:
@@ -136,3 +161,11 @@ def test_what_cannot_be_used_ends_in_one_line_and_code_2(
     err = capsys.readouterr().err.splitlines()
     assert err[-1].startswith("error: ")
     assert why in err[-1]
+
+
+def test_a_strict_served_boot_ends_with_code_1_at_a_register_without_a_model(tmp_path: Path) -> None:
+    with serving(tmp_path, "--strict") as served:
+        served.play_a_boot_with_an_access_of_the_m4(0x40013000)  # SPI1 has no model
+        _, err = served.process.communicate(timeout=60)
+        assert served.process.returncode == 1
+    assert "spi1" in err.splitlines()[-1]
