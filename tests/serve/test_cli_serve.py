@@ -165,7 +165,7 @@ def test_what_cannot_be_used_ends_in_one_line_and_code_2(
 
 def test_a_strict_served_boot_ends_with_code_1_at_a_register_without_a_model(tmp_path: Path) -> None:
     with serving(tmp_path, "--strict") as served:
-        served.play_a_boot_with_an_access_of_the_m4(0x40013000)  # SPI1 has no model
+        served.play_a_boot_with_an_access_of_the_m4(0x40013000)  # I2C2 has no model
         _, err = served.process.communicate(timeout=60)
         assert served.process.returncode == 1
-    assert "spi1" in err.splitlines()[-1]
+    assert "i2c2" in err.splitlines()[-1]
