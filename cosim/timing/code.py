@@ -19,13 +19,13 @@ from cosim.timing.table import Dynamic
 #: after_wide (signed: what a neighbour of 16 or 32 bits directly before it changes; `UNSEEN`: not known yet), refill (P
 #: of its own when it leaves), target (further P when it is arrived at), flags (`Flag`), operands (dividend and divisor
 #: register of a divide, a nibble each), waits (wait states for each word fetched); then the instruction's bytes as a
-#: little-endian word, the upper half 0 for one of 16 bits; four bytes spare.
+#: little-endian word, the upper half 0 for one of 16 bits; then a word for the loop, all ones in a new record.
 RECORD = 16
 CYCLES, AFTER_NARROW, AFTER_WIDE, REFILL, TARGET, FLAGS, OPERANDS, WAITS, CODE = range(9)
 UNSEEN = 0x80
 #: Records lie in pages of this much memory each.
 PAGE = 0x1000
-_LAYOUT = struct.Struct("<8BI4x")
+_LAYOUT = struct.Struct("<8B2I")
 _WORD = struct.Struct("<I")
 
 
@@ -145,6 +145,7 @@ class CodeCosts:
             found.dividend << 4 | found.divisor,
             region.fetch if region is not None else 0,
             self._code(address)[1],
+            0xFFFF_FFFF,
         )
         # What the instruction behind it pairs with is another one now, whichever length this one had before.
         for behind, place in ((address + 2, AFTER_NARROW), (address + 4, AFTER_WIDE)):

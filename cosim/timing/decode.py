@@ -153,7 +153,7 @@ class Decoder:
         if row.registers_per_cycle:
             cycles += -(-_words(name, registers) // row.registers_per_cycle)
         indirect = bool(writes & PC) and not name.startswith(("b", "cb"))
-        leaves = row.always_leaves or (indirect and row.refill > 0)
+        leaves = row.always_leaves or (row.refill > 0 and (indirect or name == "b"))
         divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
         return InstructionCost(
             instruction.size,

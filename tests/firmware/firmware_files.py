@@ -24,6 +24,7 @@ PROBES = (
     "probe_faults",
     "probe_lockup",
     "probe_it",
+    "dwt_probe",
     "probe_stores",
     "nvic_cases",
     "nvic_hostile",

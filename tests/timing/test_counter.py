@@ -38,6 +38,13 @@ def test_a_target_across_two_words_takes_a_cycle_more(offset: int, instruction: 
     assert cycles_of(memory, [BASE, BASE + offset]) == 1 + cycles + 1
 
 
+def test_a_branch_to_the_next_instruction_is_taken_and_one_that_fails_is_not() -> None:
+    always, never = bytes.fromhex("ffe7"), bytes.fromhex("ffd1")  # b and bne to the instruction behind
+
+    assert cycles_of(always + NOP, [BASE, BASE + 2]) == 2 + 1
+    assert cycles_of(never + NOP, [BASE, BASE + 2]) == 1 + 1
+
+
 def test_the_refill_never_exceeds_three_cycles() -> None:
     load_pc = bytes.fromhex("d0f800f0")
     memory = load_pc.ljust(0x42, b"\x00") + NOP_W

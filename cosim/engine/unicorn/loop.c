@@ -13,7 +13,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 5
+#define LOOP_ABI 6
 #define MAX_RANGES 32
 #define MAX_LANES 8
 #define MAX_TRAPS 32
@@ -30,8 +30,10 @@ struct cost {
     uint8_t cycles;
     int8_t after[2]; /* by the size of the one before: 2 or 4 bytes */
     uint8_t refill, target, flags, operands, waits;
-    uint32_t code, spare;
+    uint32_t code, traps; /* the traps that its encoding may match, ALL_TRAPS before that was looked up */
 };
+
+#define ALL_TRAPS 0xffffffffu
 
 enum { WIDE = 1, LEAVES = 2, DIVIDE = 4, SIGNED = 8, FPU = 16, FPU_DIVIDE = 32, SWITCHES = 64, UNKNOWN = 128 };
 #define UNSEEN (-128)
@@ -56,9 +58,10 @@ struct lane {
     uint32_t timed, thumb, next, before, refill, unknown_at, cost, then_flags, then_refill;
     uint32_t two_states, skipped, refill_limit, divide_least, divide_most;
     uint32_t page_tag, ranges, last_range;
-    const struct cost *page; /* the costs of the page that was looked up last */
+    struct cost *page;   /* the costs of the page that was looked up last, */
+    const uint8_t *host; /* and its bytes, NULL if it is no whole page of a range */
     struct range range[MAX_RANGES];
-    const struct cost **directory[2][1024]; /* ARM, Thumb; by bits 31:22, then 21:12 of the address */
+    struct cost **directory[2][1024]; /* ARM, Thumb; by bits 31:22, then 21:12 of the address */
     learn_fn learn;                         /* makes the costs at an address, or what follows from the one before */
     uint32_t filter[2][256]; /* Thumb, ARM */
     struct trap traps[MAX_TRAPS];
@@ -125,8 +128,8 @@ static inline uint64_t clock_of(const struct lane *lane) {
     return lane->timed ? lane->cycles : lane->retired;
 }
 
-static const struct cost *costs_of_page(struct lane *lane, uint32_t address) {
-    const struct cost **pages = lane->directory[lane->thumb & 1][address >> 22];
+static struct cost *costs_of_page(struct lane *lane, uint32_t address) {
+    struct cost **pages = lane->directory[lane->thumb & 1][address >> 22];
     return pages ? pages[address >> 12 & 0x3ff] : NULL;
 }
 
@@ -134,27 +137,56 @@ static inline int is_of(const struct cost *cost, uint32_t code) {
     return cost->code == code && cost->cycles;
 }
 
-/* The cost of the instruction at `address`, made of the bytes that lie there now. */
-static const struct cost *cost_at(struct lane *lane, uint32_t address, uint32_t size) {
-    static const struct cost unknown[2] = {{.cycles = 1, .flags = SWITCHES | UNKNOWN}, {.cycles = 1, .flags = WIDE | SWITCHES | UNKNOWN}};
-    uint32_t tag = address >> 12 | lane->thumb << 20, code = code_at(lane, address, size);
-    const struct cost *found;
-    if (tag == lane->page_tag) {
-        found = &lane->page[(address & 0xfff) >> 1];
-        if (is_of(found, code))
-            return found;
+/* The bytes of the page around `address`, where all of it lies in one range. */
+static const uint8_t *host_page(struct lane *lane, uint32_t address) {
+    uint64_t base = address & ~(uint64_t)0xfff;
+    for (uint32_t i = 0; i < lane->ranges; i++) {
+        const struct range *r = &lane->range[i];
+        if (base >= r->base && base + 0x1000 <= r->base + r->size)
+            return (const uint8_t *)(uintptr_t)(r->host + (base - r->base));
     }
+    return NULL;
+}
+
+/* The cost of an instruction that is not in the page of the last one, or that was not decoded yet. */
+static struct cost *look_up(struct lane *lane, uint32_t address, uint32_t size, uint32_t code) {
+    static struct cost unknown[2] = {
+        {.cycles = 1, .flags = SWITCHES | UNKNOWN, .traps = ALL_TRAPS},
+        {.cycles = 1, .flags = WIDE | SWITCHES | UNKNOWN, .traps = ALL_TRAPS},
+    };
+    uint32_t index = (address & 0xfff) >> 1;
+    struct cost *page = costs_of_page(lane, address);
     lane->page_tag = NOWHERE;
-    found = costs_of_page(lane, address);
-    if (!found || !is_of(&found[(address & 0xfff) >> 1], code)) {
+    if (!page || !is_of(&page[index], code)) {
         lane->learn(address, NOWHERE);
-        found = costs_of_page(lane, address);
-        if (!found || !is_of(&found[(address & 0xfff) >> 1], code))
+        page = costs_of_page(lane, address);
+        if (!page || !is_of(&page[index], code))
             return &unknown[size == 4];
     }
-    lane->page_tag = tag;
-    lane->page = found;
-    return &found[(address & 0xfff) >> 1];
+    lane->page_tag = address >> 12 | lane->thumb << 20;
+    lane->page = page;
+    lane->host = host_page(lane, address);
+    return &page[index];
+}
+
+/* The cost of the instruction at `address`, made of the bytes that lie there now, which go to `code`. */
+static inline struct cost *cost_at(struct lane *lane, uint32_t address, uint32_t size, uint32_t *code) {
+    uint32_t offset = address & 0xfff;
+    if ((address >> 12 | lane->thumb << 20) == lane->page_tag && lane->host && offset + size <= 0x1000) {
+        struct cost *found = &lane->page[offset >> 1];
+        uint16_t first;
+        if (size == 4) {
+            memcpy(code, lane->host + offset, sizeof(*code));
+        } else {
+            memcpy(&first, lane->host + (offset & ~1u), sizeof(first));
+            *code = first;
+        }
+        if (is_of(found, *code))
+            return found;
+    } else {
+        *code = code_at(lane, address, size);
+    }
+    return look_up(lane, address, size, *code);
 }
 
 /* Wait states of the words that an instruction is the first to need. */
@@ -181,15 +213,11 @@ static uint32_t divide_cycles(const struct lane *lane, uint32_t dividend, uint32
     return lane->divide_least + ((lane->divide_most - lane->divide_least) * (uint32_t)bits + 31) / 32;
 }
 
-/* The instruction at work, if there is one, has retired (CycleCounter.complete). */
-static inline void retire(struct lane *lane) {
+/* The instruction at work has retired, where the clock is in cycles (CycleCounter.complete). */
+static inline void retire_timed(struct lane *lane) {
     uint32_t flags = lane->then_flags;
-    if (!lane->busy)
-        return;
     lane->busy = 0;
     lane->retired++;
-    if (!lane->timed)
-        return;
     lane->cycles += lane->cost;
     lane->before = lane->pc;
     lane->refill = lane->then_refill;
@@ -207,13 +235,23 @@ static inline void retire(struct lane *lane) {
     }
 }
 
+/* The instruction at work, if there is one, has retired. */
+static void retire(struct lane *lane) {
+    if (lane->busy && lane->timed) {
+        retire_timed(lane);
+    } else {
+        lane->retired += lane->busy;
+        lane->busy = 0;
+    }
+}
+
 /* An IT block passes over the instruction at `address` (CycleCounter.skip). */
 static void skip(struct lane *lane, uint32_t address) {
-    uint32_t size = length(lane, address);
+    uint32_t size = length(lane, address), code;
     lane->retired++;
     if (!lane->timed)
         return;
-    lane->cycles += lane->skipped + fetch_waits(cost_at(lane, address, size), address, address == lane->next);
+    lane->cycles += lane->skipped + fetch_waits(cost_at(lane, address, size, &code), address, address == lane->next);
     lane->before = NOWHERE;
     lane->next = address + size;
     lane->refill = 0;
@@ -287,20 +325,18 @@ static void check_traps(struct hook_context *context, void *uc, uint32_t address
     }
 }
 
-/* The instruction at `address`, whose first bytes are `code`, begins: does it open an IT block, is it trapped? */
-static inline void examine(struct hook_context *context, void *uc, uint32_t address, uint32_t size, uint32_t code) {
-    struct lane *lane = context->lane;
-    uint32_t candidates;
-    if (size == 2 && (code & 0xff00) == 0xbf00 && (code & 0xf)) {
+/* The 16-bit instruction `code` at `address` begins: does it open an IT block? */
+static inline void open_it(struct lane *lane, uint32_t address, uint32_t code) {
+    if ((code & 0xff00) == 0xbf00 && (code & 0xf)) {
         lane->it_left = 4 - (uint32_t)__builtin_ctz(code & 0xf);
         lane->it_pc = address + 2;
         lane->it_state = code & 0xff;
     }
-    candidates = lane->filter[0][code >> 8 & 0xff];
-    if (size == 4)
-        candidates |= lane->filter[1][code >> 20 & 0xff];
-    if (candidates &= lane->traps_on)
-        check_traps(context, uc, address, size, candidates);
+}
+
+/* The traps, on or not, that an encoding may match. */
+static inline uint32_t candidates_of(const struct lane *lane, uint32_t size, uint32_t code) {
+    return lane->filter[0][code >> 8 & 0xff] | (size == 4 ? lane->filter[1][code >> 20 & 0xff] : 0);
 }
 
 static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *user) {
@@ -316,8 +352,13 @@ static void about_to_execute(void *uc, uint64_t address, uint32_t size, void *us
     }
     lane->busy = 1;
     lane->pc = (uint32_t)address;
-    if (size == 2 || lane->traps_on)
-        examine(context, uc, (uint32_t)address, size, code_at(lane, (uint32_t)address, size));
+    if (size == 2 || lane->traps_on) {
+        uint32_t code = code_at(lane, (uint32_t)address, size), candidates;
+        if (size == 2)
+            open_it(lane, (uint32_t)address, code);
+        if ((candidates = candidates_of(lane, size, code) & lane->traps_on))
+            check_traps(context, uc, (uint32_t)address, size, candidates);
+    }
 }
 
 /* What depends on more than the bytes: the state of the FPU and the operands of a divide. */
@@ -341,15 +382,15 @@ static uint32_t dynamic_cycles(struct hook_context *context, void *uc, const str
 static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, void *user) {
     struct hook_context *context = user;
     struct lane *lane = context->lane;
-    uint32_t address = (uint32_t)address64, straight, cycles;
-    const struct cost *cost;
+    uint32_t address = (uint32_t)address64, straight, cycles, code;
+    struct cost *cost;
     if (lane->it_left)
         leave_it(lane, address);
-    else
-        retire(lane);
+    else if (lane->busy)
+        retire_timed(lane);
     if (lane->thumb == UNSURE)
         lane->thumb = size == 2 || register_value(context->loop, uc, context->loop->reg_cpsr) >> 5 & 1;
-    cost = cost_at(lane, address, size);
+    cost = cost_at(lane, address, size, &code);
     straight = address == lane->next;
     if (!straight && lane->refill) {
         uint32_t refill = lane->refill + cost->target;
@@ -374,7 +415,15 @@ static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, 
     lane->cost = cycles;
     lane->then_flags = cost->flags;
     lane->then_refill = cost->refill;
-    examine(context, uc, address, size, cost->code);
+    if (size == 2)
+        open_it(lane, address, code);
+    if (cost->traps & lane->traps_on) {
+        uint32_t candidates = candidates_of(lane, size, code);
+        if (lane->page_tag != NOWHERE)
+            cost->traps = candidates;
+        if (candidates &= lane->traps_on)
+            check_traps(context, uc, address, size, candidates);
+    }
 }
 
 static int start(struct loop *loop, struct lane *lane) {

@@ -20,7 +20,7 @@ from cosim.timing.state import NOWHERE
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 5
+ABI = 6
 MAX_RANGES = 32
 MAX_LANES = 8
 _NO_REGISTER = 0xFF
@@ -84,6 +84,7 @@ class NativeLane(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ("two_states", "skipped", "refill_limit", "divide_least", "divide_most")),
         *((name, ctypes.c_uint32) for name in ("page_tag", "ranges", "last_range")),
         ("page", ctypes.c_void_p),
+        ("host", ctypes.c_void_p),
         ("range", _Range * MAX_RANGES),
         ("directory", _TABLE * 2),
         ("learn", _LEARN),
@@ -228,7 +229,7 @@ class NativeLoop:
             raise EngineError(f"{len(ranges)} executable ranges, at most {MAX_RANGES}", engine="unicorn")
         for index, r in enumerate(ranges):
             lane.range[index] = _Range(r.base, r.size, r.host)
-        lane.ranges, lane.last_range = len(ranges), 0
+        lane.ranges, lane.last_range, lane.page_tag = len(ranges), 0, NOWHERE
 
     def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
         """See `Loop.set_traps`."""
