@@ -75,7 +75,7 @@ PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
 #: Where the default memory map has peripherals (B3.1): Device memory, and the private peripheral bus.
 _DEVICES = (range(0x40000000, 0x60000000), range(PPB_BASE, PPB_BASE + PPB_SIZE))
-_BKPT, _TRCENA, _MON_EN = 1 << 1, 1 << 24, 1 << 16
+_BKPT, _TRCENA, _MON_EN, _MON_PEND = 1 << 1, 1 << 24, 1 << 16, 1 << 17
 
 
 class CortexM4(M4Exceptions):
@@ -147,8 +147,11 @@ class CortexM4(M4Exceptions):
     def reconsider(self) -> None:
         """See `CorePorts.reconsider`."""
         nvic = self.scs.nvic
-        monitor = 1 << DEBUG_MONITOR
-        nvic.enabled = nvic.enabled | monitor if self.scs.value("DEMCR") & _MON_EN else nvic.enabled & ~monitor
+        monitor, demcr = 1 << DEBUG_MONITOR, self.scs.value("DEMCR")
+        nvic.enabled = nvic.enabled | monitor if demcr & _MON_EN else nvic.enabled & ~monitor
+        if demcr & _MON_PEND:
+            self.scs.poke("DEMCR", demcr & ~_MON_PEND)
+            nvic.pend(DEBUG_MONITOR)
         self.lane.traps_on = self._state_traps() | self.lane.traps_on & UNMASKING_BITS
         if nvic.pending:
             self.pended()

@@ -21,6 +21,7 @@ from cosim.engine.unicorn.m4_registers import FPCA, NPRIV, SPSEL, XPSR_IPSR, XPS
 from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
+    DEBUG_MONITOR,
     FIRST_INTERRUPT,
     HARD_FAULT,
     LOCKUP_PRIORITY,
@@ -183,7 +184,7 @@ class M4Exceptions(Core):
             return
         nvic, priority = self.scs.nvic, self.scs.nvic.execution_priority(masks)
         ready = 1 << 4 if priority > LOCKUP_PRIORITY else 0
-        for exception, bit in ((MEM_MANAGE, 1 << 5), (BUS_FAULT, 1 << 6)):
+        for exception, bit in ((MEM_MANAGE, 1 << 5), (BUS_FAULT, 1 << 6), (DEBUG_MONITOR, 1 << 8)):
             if nvic.enabled >> exception & 1 and nvic.group_priority(exception) < priority:
                 ready |= bit
         where = (FPCCR_THREAD if mode.thread else 0) | (0 if mode.privileged else FPCCR_USER)
