@@ -1,23 +1,24 @@
 """The Cortex-M4: its private peripherals, reset, sleep, and what raises its exceptions.
 
-How exceptions are entered and left is `m4_exceptions.py`, which of them `nvic.py`.
+How exceptions are entered and left is `m4_exceptions.py`, which of them `nvic.py`, what memory it may use
+`m4_protection.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from unicorn import UC_ARCH_ARM, UC_MODE_THUMB, Uc
 from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTEX_M4
 
-from cosim.access import RIGHT_OF, AccessKind, Initiator, Rights
+from cosim.access import AccessKind, Initiator
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.loop import Loop, clock_of
-from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, M4Exceptions, in_log
+from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, in_log
+from cosim.engine.unicorn.m4_protection import PPB_BASE, PPB_SIZE, M4Protection
 from cosim.engine.unicorn.m4_registers import FPCA, XPSR_T
 from cosim.engine.unicorn.m4_traps import (
     ALIGNMENT_BITS,
@@ -30,7 +31,6 @@ from cosim.engine.unicorn.m4_traps import (
     UNMASKING_BITS,
     M4Trap,
 )
-from cosim.engine.unicorn.memory_view import PAGE
 from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
@@ -61,7 +61,6 @@ from cosim.engine.unicorn.scs import (
 from cosim.engine.unicorn.sev import M4_SENDS, event_line
 from cosim.engine.unicorn.systick import SysTick
 from cosim.events import CoreStopped
-from cosim.memory import MemoryBank
 
 # Unicorn's numbers of exceptions (QEMU's EXCP_*)
 EXCP_SWI = 2
@@ -71,14 +70,11 @@ EXCP_BKPT = 7
 EXCP_EXCEPTION_EXIT = 8
 EXCP_NOCP = 17
 
-PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
-#: Where the default memory map has peripherals (B3.1): Device memory, and the private peripheral bus.
-_DEVICES = (range(0x40000000, 0x60000000), range(PPB_BASE, PPB_BASE + PPB_SIZE))
 _BKPT, _TRCENA, _MON_EN, _MON_PEND = 1 << 1, 1 << 24, 1 << 16, 1 << 17
 
 
-class CortexM4(M4Exceptions):
+class CortexM4(M4Protection):
     """One Cortex-M4F core; held until released."""
 
     initiator = Initiator.M4
@@ -94,15 +90,9 @@ class CortexM4(M4Exceptions):
         super().__init__(machine, uc, loop, mips)
         self.name = name
         self.systick = SysTick(machine.timers, mips, self._on_tick)
-        self.mpu = Mpu(self._on_mpu_change)
+        self.mpu = Mpu(self.on_mpu_change)
         self.scs = SystemControl(machine.log, self, lambda: self.time_ps, self.systick, self.mpu)
         self.debug = DebugBlocks(lambda: clock_of(self.lane), lambda: bool(self.scs.value("DEMCR") & _TRCENA))
-        #: Whether software is privileged, while the MPU decides: now, and when the view of memory was made last.
-        self._mpu_view: bool | None = None
-        self._mapped_view: bool | None = None
-        self._mpu_dirty = self._relax = False
-        self._mpu_used = False
-        self._executed: set[int] = set()  # pages with mixed rights that had to be made executable
         self._waits_for_event = False
         self._send_event = event_line(machine, M4_SENDS)
         self._sleeps = 0
@@ -170,8 +160,7 @@ class CortexM4(M4Exceptions):
         self.lane.it_left = self.lane.busy = self.lane.pass_at = 0
         self.break_flow()
         self.registers.reset(0, 1)
-        self._relax, self._mpu_used = True, self._mpu_used or self.mpu.enabled
-        self.mpu_follows()
+        self.relax_view()
         self.update_traps(self.masks())
         vectors = self.vector(0), self.vector(1)
         if vectors[0] is None or vectors[1] is None:
@@ -219,7 +208,7 @@ class CortexM4(M4Exceptions):
     def _state_traps(self) -> int:
         """The traps that registers of the system control space ask for."""
         scs = self.scs
-        on = EVENT_BITS | (ALIGNMENT_BITS if self._checks_alignment else EXCLUSIVE_BITS)
+        on = EVENT_BITS | (ALIGNMENT_BITS if self.checks_alignment else EXCLUSIVE_BITS)
         if scs.traps_zero_division:
             on |= DIVISION_BITS
         if not scs.fpu_allowed(privileged=False) or scs.value("FPCCR") & FPCCR_LSPACT or scs.value("FPDSCR"):
@@ -269,9 +258,9 @@ class CortexM4(M4Exceptions):
         if fault.kind is AccessKind.FETCH:
             if fault.forbidden:
                 self.take(MEM_MANAGE, IACCVIOL)
-            elif not self._make_executable(fault.address):
+            elif not self.make_executable(fault.address):
                 self.take(BUS_FAULT, IBUSERR)
-        elif fault.forbidden and self._is_misplaced(fault.address, fault.size):
+        elif fault.forbidden and self.is_misplaced(fault.address, fault.size):
             self.take(USAGE_FAULT, UNALIGNED)
         elif fault.forbidden:
             self.take(MEM_MANAGE, DACCVIOL | MMARVALID, fault.address)
@@ -316,99 +305,6 @@ class CortexM4(M4Exceptions):
         self.scs.set_bits("HFSR", HFSR_DEBUGEVT)
         self.take(HARD_FAULT)
 
-    # -- memory protection -------------------------------------------------------------------------------------
-
-    def _on_mpu_change(self) -> None:
-        self._mpu_dirty = True
-        self._executed.clear()
-        self.alert()
-
-    def mpu_follows(self) -> None:
-        """See `M4Exceptions.mpu_follows`. While the MPU is off, the view stays as it is until that gets in the way."""
-        if not self._mpu_used and not self.mpu.enabled:
-            return
-        self._mpu_used = True
-        applies = self.mpu.enabled and self.mpu.applies(self.scs.nvic.execution_priority(self.masks()))
-        self._mpu_view = self.registers.mode().privileged if applies else None
-        if applies:
-            self.forget_accesses()
-        if self._mpu_view is None and not self._relax:
-            return
-        if self._mpu_view != self._mapped_view or self._mpu_dirty:
-            self._mapped_view, self._mpu_dirty = self._mpu_view, False
-            self.remap()
-        self._relax = False
-
-    def forbids(self, kind: AccessKind, address: int, size: int) -> bool:
-        """See `Core.forbids`; the private peripheral bus is not the MPU's business (B3.5.1)."""
-        if kind is not AccessKind.FETCH and self._is_misplaced(address, size):
-            return True
-        if self._mpu_view is None:
-            if self._mapped_view is not None and self._is_home(address):
-                self._relax = True
-                self.alert()
-            return False
-        if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
-            return False
-        return not self.mpu.allows(address, size, RIGHT_OF[kind], privileged=self._mpu_view)
-
-    @property
-    def _checks_alignment(self) -> bool:
-        return self.machine.alignment or self.scs.traps_unaligned
-
-    def _is_misplaced(self, address: int, size: int) -> bool:
-        """Whether an access to a peripheral is not aligned, which the architecture leaves unpredictable (A3.2.1)."""
-        return address % size != 0 and any(address in place for place in _DEVICES) and self._checks_alignment
-
-    @property
-    def asks_always(self) -> bool:
-        """See `Accesses.asks_always`: while the MPU decides."""
-        return self._mpu_view is not None
-
-    def _is_home(self, address: int) -> bool:
-        window = self._window_at(address)
-        return window is not None and self.machine.homes.get(window.target.name) == self.name
-
-    def carve(self, bank: MemoryBank, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
-        """See `Core.carve`. Memory that is home to the other core is left to `forbids`: mapping it anew is slow."""
-        home = self.machine.homes.get(bank.name) == self.name
-        if self._mapped_view is None or not home:
-            yield base, end, Rights.ALL if home or not self._mpu_used else Rights.NONE
-            return
-        done = base
-        for first, last, rights in self.mpu.runs(base, end, privileged=self._mapped_view):
-            inner, outer = -(-max(first, done) // PAGE) * PAGE, last // PAGE * PAGE if last != end else end
-            if inner > done:
-                yield from self._mixed(done, inner)
-                done = inner
-            if outer > done and first <= done:
-                yield done, outer, rights
-                done = outer
-        if done < end:
-            yield from self._mixed(done, end)
-
-    def _mixed(self, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
-        """Pages with more than one answer: each access is asked about, until one of them had to be executed."""
-        for page in range(base, end, PAGE):
-            yield page, page + PAGE, Rights.READ | Rights.FETCH if page in self._executed else Rights.NONE
-
-    def _make_executable(self, address: int) -> bool:
-        """Let a page be executed from, if mixed rights or an MPU that was on before are why the fetch failed."""
-        page = address & ~(PAGE - 1)
-        window = self._window_at(address)
-        if self._mapped_view is None or window is None or not self._is_home(address) or page in self._executed:
-            return False
-        offset = window.offset + address - window.address
-        if self.machine.firewall.decide(self.initiator, window.target.name, offset, 2, AccessKind.FETCH) is not None:
-            return False
-        if self._mpu_view is None:
-            self._relax = True
-            self.mpu_follows()
-            return True
-        self._executed.add(page)
-        self.remap()
-        return True
-
     # -- snapshots ---------------------------------------------------------------------------------------------
 
     def save(self) -> object:
@@ -427,7 +323,5 @@ class CortexM4(M4Exceptions):
         self.systick.load(systick)
         self.mpu.load(mpu)
         self.debug.load(debug)
-        self._executed.clear()
-        self._mpu_dirty = self._relax = True
-        self.mpu_follows()
+        self.renew_view()
         self.update_traps(self.masks())
