@@ -181,13 +181,22 @@ def test_the_command_prints_on_a_cluster_what_it_prints_alone(threads: Any, caps
     assert "bypass interruption:" in alone
 
 
-def test_the_command_starts_a_cluster_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_the_command_starts_a_cluster_of_its_own_and_still_hears_ctrl_c(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    digest = dask_workers.fingerprint()
 
+    def fingerprint() -> str:
+        heard.append(signal.getsignal(signal.SIGINT))
+        return str(digest)
+
+    monkeypatch.setattr(dask_workers, "fingerprint", fingerprint)
     assert run(["campaign", DEMO, "--kind", "mutation", "--limit", "3", "--dask", "local", "--json"]) == 0
 
     assert '"cases": 3' in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is before
+    assert heard
+    assert signal.SIG_IGN not in heard
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:1", "x://127.0.0.1:1"])
