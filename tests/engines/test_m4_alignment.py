@@ -38,7 +38,12 @@ MULTIPLE = {
 EXCLUSIVE = {"LDREX": "50e8004f", "STREX": "40e80054", "LDREXH": "d1e85f4f"}
 SINGLE = {"LDR": "0468", "STR": "0460", "LDRH": "b0f80140", "LDREXB": "d0e84f4f"}
 #: Through SP and PC, which are always aligned.
-ALIGNED = {"PUSH.W": "2de93000", "POP.W": "bde83000", "LDRD-literal": "dfe90145"}
+ALIGNED = {
+    "PUSH.W": "2de93000",
+    "POP.W": "bde83000",
+    "LDRD-literal": "dfe90145",
+    "LDRD-literal-behind-NOP": "00bfdfe90145",
+}
 LOOP = "fee7"
 
 

@@ -31,14 +31,14 @@ IT_STORE = "01bf 0135 1c60 0135 4df8085c"  # the same with STR r4,[r3]
 IT_SKIPPED = "14bf 1c68 0135"  # ITE NE; LDR r4,[r3]; ADD r5,#1
 
 
-def run(code: str, how: tuple[str, int], svc: str = LOOP) -> Soc:
-    """Execute `code` on a core with all faults enabled; handlers are endless loops."""
+def run(code: str, how: tuple[str, int], svc: str = LOOP, handler: str = LOOP) -> Soc:
+    """Execute `code` on a core with all faults enabled; handlers are endless loops if nothing else is said."""
     loop, quantum = how
     soc = Soc(SocConfig(firewall=FirewallProfile.OPEN, loop=loop, quantum=quantum))
     vectors = [STACK, CODE | 1, *[HANDLER | 1] * 14]
     vectors[SVCALL] = SVC_HANDLER | 1
     soc.bus.write(Initiator.DEBUG, RETRAM, b"".join(word.to_bytes(4, "little") for word in vectors))
-    for address, text in ((CODE, ENABLE + code + LOOP), (HANDLER, LOOP), (SVC_HANDLER, svc)):
+    for address, text in ((CODE, ENABLE + code + LOOP), (HANDLER, handler), (SVC_HANDLER, svc)):
         soc.bus.write(Initiator.DEBUG, address, bytes.fromhex(text))
     soc.bus.write(Initiator.A7_S, BOOT_MCU, bytes([1, 0, 0, 0]))
     soc.run(budget_ps=2 * 10**6)
@@ -76,6 +76,11 @@ def test_debug_monitor_can_be_pended_by_software(how: tuple[str, int]) -> None:
     soc = run(MON_EN_AND_PEND + NOP, how)
     assert taken(soc) == [("DebugMonitor", 0, 0)]
     assert stacked_pc(soc) == CODE + len(bytes.fromhex(ENABLE + MON_EN_AND_PEND))
+
+
+def test_debug_monitor_that_was_pended_once_is_taken_once() -> None:
+    """The code writes SHCSR again behind its handler."""
+    assert taken(run(MON_EN_AND_PEND + ENABLE, ("auto", 1000), handler="7047")) == [("DebugMonitor", 0, 0)]  # BX lr
 
 
 @pytest.mark.parametrize(

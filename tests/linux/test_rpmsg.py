@@ -23,6 +23,7 @@ from linux_bench import (
 
 from cosim.cli import run
 from cosim.engine import CoreState
+from cosim.events import ConsoleLine
 from cosim.linux.errno import Errno, KernelError
 from cosim.linux.events import ChannelAnnounced, KernelMessage
 from cosim.linux.host import LinuxHost
@@ -359,6 +360,14 @@ def test_the_command_prints_for_people_too(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert "echo: 3 of 3 messages came back, 0 of them changed" in out
     assert "trace:m4_trace| rpmsg: channels announced" in err
+
+
+def test_trace_lines_are_told_while_the_firmware_runs_and_not_only_when_a_wait_is_over() -> None:
+    linux = LinuxHost(Soc(), signed("demo_m4"))
+    linux.boot()
+    linux.run(lambda: False, 2 * MILLISECOND_PS)
+    lines = [r for r in linux.soc.log if isinstance(r.payload, ConsoleLine) and r.payload.source.startswith("trace:")]
+    assert 0 < lines[0].stamp.time_ps < MILLISECOND_PS
 
 
 def test_the_command_fails_without_channels_or_answer(capsys: pytest.CaptureFixture[str]) -> None:
