@@ -264,7 +264,11 @@ def _broken(p: machine.MonitorBroken) -> Described:
 
 
 def _kernel(p: linux.KernelMessage) -> Described:
-    return 0, f"linux| {p.function}: {p.text}", Style.BAD if p.level == "err" else Style.PLAIN
+    return (
+        0,
+        f"linux| {p.function}: {p.text.removeprefix(f'{p.function}: ')}",
+        Style.BAD if p.level == "err" else Style.PLAIN,
+    )
 
 
 def _rproc_state(p: linux.RprocStateChanged) -> Described:

@@ -15,7 +15,8 @@ Entry = Mapping[str, object]
 def show(report: Entry) -> None:
     """Print channels, measurements, answers, what the firmware did wrong, and why."""
     channels = list(_entries(report, "channels"))
-    out(f"channels: {len(channels) or 'none, {} ms after the start'.format(report['wait_ms'])}")
+    none = "none" if "error" in report else f"none, {report['wait_ms']} ms after the start"
+    out(f"channels: {len(channels) or none}")
     for channel in _capped(channels):
         name = printable(str(channel["name"]))
         out(f"  {name:<32} remote 0x{channel['remote']:08x} local 0x{channel['local']:08x}")
