@@ -16,7 +16,7 @@ from cosim import client
 from cosim.access import Deny, Initiator
 from cosim.engine import CoreState, StopReason
 from cosim.errors import EngineError
-from cosim.events import CoreReleased, CoreStopped, FirstInstruction
+from cosim.events import CoreStopped, FirstInstruction
 from cosim.resources import firmware_file
 from cosim.scripts import kernel_flow, loading, start, until_ready
 from cosim.soc import Soc, SocConfig
@@ -67,12 +67,8 @@ def test_soc_that_never_ran_boots_again_and_again(soc: Soc) -> None:
     check_goes_on_alike(soc, lambda: soc.run_script(script.steps, on_error=script.on_error))
 
 
-def test_first_instruction_that_was_still_to_come_is_reported_again(soc: Soc) -> None:
-    image = default_signer().sign(firmware_file("demo_m4.elf").read_bytes())
-    steps = [*loading(soc.stage(image), len(image)), start()]
-    soc.bus.write(Initiator.DEBUG, client.STEPS_BASE, client.encode_script(steps, 0))
-    soc.engine.start(soc.a7.name, soc.load_elf(firmware_file("a7_client.elf").read_bytes()))
-    soc.run(lambda: bool(soc.log.of(CoreReleased)))
+def test_first_instruction_that_was_still_to_come_is_reported_again(soc: Soc, start_m4: StartM4) -> None:
+    start_m4(programs.LOOP_1, {RESET: 0x10000001})
     assert not soc.log.of(FirstInstruction)
 
     def go_on() -> int:
