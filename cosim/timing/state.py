@@ -48,7 +48,7 @@ LASTING = ("cycles", "thumb", "next", "before", "refill", "fpu_free", "unknown",
 AT_WORK = ("cost", "then_flags", "then_refill", "then_fpu_free")
 
 
-@dataclass
+@dataclass(slots=True)
 class CountState:
     """A `CycleState` at its start."""
 

@@ -31,6 +31,29 @@ def it_length(opcode: int) -> int:
 class PythonLane(CountState):
     """A `Lane` in plain Python, and its instruction hook."""
 
+    __slots__ = (
+        "_code",
+        "_filters",
+        "_hook",
+        "_host",
+        "_in_block",
+        "_traps",
+        "_uc",
+        "attention",
+        "busy",
+        "it_left",
+        "it_pc",
+        "it_state",
+        "limit",
+        "mips",
+        "origin",
+        "origin_ps",
+        "pass_at",
+        "retired",
+        "runnable",
+        "trap",
+        "traps_on",
+    )
     timed = 0
 
     def __init__(self, handle: int) -> None:
@@ -211,6 +234,7 @@ class PythonLane(CountState):
 class TimedPythonLane(PythonLane):
     """The same with its clock in cycles, which its counter charges."""
 
+    __slots__ = ("counter", "failed")
     timed = 1
     counter: CycleCounter
     failed: Callable[[BaseException], None]
