@@ -228,8 +228,10 @@ class RenodeEngine:
             return
         self._machine.log.emit(CoreReleased(m4.name, *vectors))
         m4.state = CoreState.RUNNING
-        if self._deferred:
+        if self._deferred or any(core.cpu.OnPossessedThread for core in self._order):
+            # In the midst of a turn it would depend on Renode's threads whether the M4 still gets its share of it.
             self._deferred.append(lambda: self._let_go(vectors))
+            self._turns.look_soon()
         else:
             self._let_go(vectors)
 
