@@ -129,6 +129,8 @@ def _attach(report: pytest.TestReport, soc: Soc, title: str) -> None:
 
 
 def _save(item: pytest.Item, soc: Soc, number: int) -> None:
+    from cosim.waveform import to_vcd
+
     folder = _setting(item.config, ARTIFACTS)
     if folder is None:
         return
@@ -139,6 +141,7 @@ def _save(item: pytest.Item, soc: Soc, number: int) -> None:
     place.mkdir(parents=True, exist_ok=True)
     with (place / f"events-{number}.jsonl").open("w", encoding="utf-8") as stream:
         soc.log.write_jsonl(stream)
+    (place / f"events-{number}.vcd").write_text(to_vcd(soc.log), encoding="utf-8")
 
 
 @pytest.fixture

@@ -37,13 +37,16 @@ FLOORS = (
     (
         "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols",
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
-        "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux",
+        "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux", "cosim.waveform",
     ),
     ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 )  # fmt: skip
 #: Who may import a library that others must not depend on.
 ONLY_IN = {
     "capstone": ("cosim.timing",),
+    "distributed": ("cosim.campaign",),
+    "matplotlib": ("cosim.bench",),
+    "vcd": ("cosim.waveform",),
     "unicorn": ("cosim.engine.unicorn", "cosim.bench"),
     "click": ("cosim.cli",),
     "rich": ("cosim.cli", "cosim.bench"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cosim.cli._log_files import LogFiles, with_log_files
 from cosim.cli._options import with_options
 from cosim.cli._output import INTERRUPTED, about, check_writable, log, out_json, read_input, write_atomically
 from cosim.cli._report import as_dict, show
@@ -26,13 +27,15 @@ _ELF_MAGIC = b"\x7fELF"
 @click.option("--pubkey", type=click.Path(path_type=Path), help="Key (PEM) to verify with; default: the test key.")
 @with_options()
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
-@click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
+@with_log_files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
 def boot(
+    *,
     path: Path,
     pubkey: Path | None,
     coredump: Path | None,
     events: Path | None,
+    vcd: Path | None,
     as_json: bool,
     **settings: object,
 ) -> int:
@@ -49,8 +52,9 @@ def boot(
     from cosim.soc import Soc
     from ta.keys import load_public_key
 
-    for target in filter(None, (events, coredump)):
-        check_writable(target)
+    files = LogFiles(events, vcd)
+    if coredump is not None:
+        check_writable(coredump)
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
     image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
@@ -62,8 +66,7 @@ def boot(
             log(str(line), line.style)
 
     def save() -> None:
-        if events is not None:
-            write_atomically(events, (record.as_json().encode() + b"\n" for record in records))
+        files.save(records)
 
     try:
         with about(path):

@@ -16,7 +16,7 @@ from cosim.errors import CosimError
 from cosim.timeline import Style
 
 FINE, BROKEN = 0, 1
-_LIBRARIES = ("capstone", "click", "construct", "cryptography", "lark", "pyelftools", "unicorn")
+_LIBRARIES = ("capstone", "click", "construct", "cryptography", "lark", "pyelftools", "pyvcd", "unicorn")
 _COMPILERS = (
     ("cc", "builds the engine's native helper"),
     ("make", "runs the demo and the firmware build"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cosim.cli._log_files import LogFiles, with_log_files
 from cosim.cli._options import with_options
 from cosim.cli._output import (
     INTERRUPTED,
@@ -103,7 +104,7 @@ class _Wish:
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @click.option("--recovery/--no-recovery", default=True, show_default=True, help="Start a crashed firmware anew, once.")
 @with_options()
-@click.option("--events", type=click.Path(path_type=Path), help="Write the event log as JSON Lines.")
+@with_log_files
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def rpmsg(
     *,
@@ -118,6 +119,7 @@ def rpmsg(
     coredump: Path | None,
     recovery: bool,
     events: Path | None,
+    vcd: Path | None,
     as_json: bool,
     **settings: object,
 ) -> int:
@@ -132,8 +134,9 @@ def rpmsg(
     from cosim.linux.session import MILLISECOND_PS, RpmsgSession
     from cosim.soc import Soc
 
-    for target in filter(None, (events, coredump)):
-        check_writable(target)
+    files = LogFiles(events, vcd)
+    if coredump is not None:
+        check_writable(coredump)
     if interactive is None:
         interactive = not (echo or texts or as_json) and sys.stdin.isatty()
     config = soc_config(settings)
@@ -146,8 +149,7 @@ def rpmsg(
         soc.log.listen(_tell)
 
     def save() -> None:
-        if events is not None:
-            write_atomically(events, (record.as_json().encode() + b"\n" for record in soc.log))
+        files.save(soc.log)
 
     try:
         with about(path):

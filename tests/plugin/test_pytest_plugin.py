@@ -108,6 +108,7 @@ def test_the_shown_log_is_bounded_and_the_artifact_holds_all_of_it(run: Run, pyt
     lines = (place / "events-0.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["text"] == "line 999"
     assert [json.loads(line)["sequence"] for line in lines] == list(range(len(lines)))
+    assert "\nsline\\x20999 " in (place / "events-0.vcd").read_text()
 
 
 def test_no_artifacts_are_written_unless_asked_for(run: Run, pytester: pytest.Pytester) -> None:
