@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from pathlib import Path
 from cosim.errors import BusFault, EngineError
 
 CHUNK = 0x10000
+_GRANULE = 0x1000  # what Unicorn maps in; the host's page may be larger (16 KiB on Apple silicon)
 _PAGE = mmap.PAGESIZE
 _ZEROS = bytes(CHUNK)
 _PAGEMAP = Path("/proc/self/pagemap")
 _ENTRY = 8  # bytes per page in the page map, little-endian; bits 63 and 62 mean present and swapped out
 _IN_USE = bytes(value & 0xC0 for value in range(256))
+#: On Linux alone, madvise(MADV_DONTNEED) makes anonymous pages zero; on macOS they keep their contents.
+_MADVISE_ZEROES = sys.platform == "linux"
+_MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap module does not name it
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,13 @@ class MemoryState:
 
 
 class MemoryBank:
-    """`size` bytes of RAM, zero at first. `size` is a multiple of the host's page size."""
+    """`size` bytes of RAM, zero at first. `size` is a multiple of 4 KiB."""
 
     def __init__(self, name: str, size: int) -> None:
-        if size <= 0 or size % _PAGE:
+        if size <= 0 or size % _GRANULE:
             raise EngineError(
                 f"memory {name} has a size of 0x{size:x} bytes",
-                hint=f"give it a size that is a multiple of 0x{_PAGE:x}",
+                hint=f"give it a size that is a multiple of 0x{_GRANULE:x}",
                 target=name,
                 size=size,
             )
@@ -80,7 +85,10 @@ class MemoryBank:
 
     def reset(self) -> None:
         """Back to all zero."""
-        self._memory.madvise(mmap.MADV_DONTNEED)
+        if _MADVISE_ZEROES:
+            self._memory.madvise(mmap.MADV_DONTNEED)
+        else:
+            _map_anew(self.host_address, self.size)
 
     def save(self) -> MemoryState:
         """The contents, as an immutable value for `load`."""
@@ -105,7 +113,7 @@ class MemoryBank:
 
     def _pages_in_use(self) -> bytes | None:
         """One byte per page, 0 for pages that were never touched, or None where the kernel does not tell."""
-        wanted = self.size // _PAGE * _ENTRY
+        wanted = -(-self.size // _PAGE) * _ENTRY
         try:
             with _PAGEMAP.open("rb", buffering=0) as stream:
                 stream.seek(self.host_address // _PAGE * _ENTRY)
@@ -122,3 +130,15 @@ class MemoryBank:
                 address=offset,
                 size=size,
             )
+
+
+def _map_anew(address: int, size: int) -> None:
+    """Put fresh zero pages into the place of an anonymous mapping."""
+    function = ctypes.CDLL(None, use_errno=True).mmap
+    function.restype = ctypes.c_void_p
+    function.argtypes = (
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
+    )  # fmt: skip
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
+    if function(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) != address:
+        raise EngineError(f"0x{size:x} bytes of memory cannot be zeroed (errno {ctypes.get_errno()})")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import pytest
 
+from cosim import memory
 from cosim.errors import BusFault, EngineError
 from cosim.memory import CHUNK, MemoryBank
 
@@ -15,6 +17,14 @@ SIZE = 16 * CHUNK
 @pytest.fixture
 def bank() -> MemoryBank:
     return MemoryBank("sram1", SIZE)
+
+
+@pytest.fixture
+def other_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What macOS on Apple silicon has instead: pages of 16 KiB, no page map, and an madvise that zeroes nothing."""
+    monkeypatch.setattr(memory, "_PAGE", 0x4000)
+    monkeypatch.setattr(memory, "_PAGEMAP", tmp_path / "absent")
+    monkeypatch.setattr(memory, "_MADVISE_ZEROES", False)
 
 
 def test_memory_is_zero_at_first_and_keeps_what_is_written(bank: MemoryBank) -> None:
@@ -104,3 +114,20 @@ def test_the_snapshot_of_another_bank_is_refused(bank: MemoryBank) -> None:
         bank.load(MemoryBank("small", CHUNK).save())
     with pytest.raises(EngineError):
         bank.load(None)
+
+
+@pytest.mark.usefixtures("other_system")
+@pytest.mark.parametrize("size", [0x1000, CHUNK + 0x1000, SIZE])
+def test_on_another_system_a_bank_is_saved_and_restored_all_the_same(size: int) -> None:
+    bank = MemoryBank("bkpsram", size)
+    before = bank.host_address
+    bank.write(size - 1, b"z")
+    state = bank.save()
+    assert sum(len(data) for _, data in state.chunks) <= size
+    bank.fill(0, size, 0x5A)
+    bank.load(state)
+    assert bank.read(0, size) == bytes(size - 1) + b"z"
+    assert ctypes.string_at(before + size - 1, 1) == b"z"
+    bank.reset()
+    assert bank.read(0, size) == bytes(size)
+    assert bank.host_address == before
