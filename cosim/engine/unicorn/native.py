@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.machinery
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,12 +113,9 @@ class _Loop(ctypes.Structure):
 
 
 def library_path() -> Path | None:
-    """The built extension beside this module, or None."""
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        candidate = Path(__file__).with_name("_loop" + suffix)
-        if candidate.exists():
-            return candidate
-    return None
+    """The library that setup.py built beside this module, the same for every Python version, or None."""
+    path = Path(__file__).with_name("_loop.so")
+    return path if path.exists() else None
 
 
 @functools.cache
