@@ -11,10 +11,15 @@ FUZZ_SECONDS ?= 600
 RUN := $(VENV)/bin
 DEMO := artifacts/demo
 KEY := firmware/keys/test-rsa4096.pem
+# What zig calls a machine with the oldest system on it, and the tag of a wheel for it. As old as for Unicorn's wheels.
+WHEEL_TARGETS := x86_64-linux-gnu.2.17:manylinux_2_17_x86_64 \
+	aarch64-linux-gnu.2.17:manylinux_2_17_aarch64 \
+	x86_64-macos.10.13:macosx_10_13_x86_64 \
+	aarch64-macos.11.0:macosx_11_0_arm64
 SOURCES_OF_INSTALL := pyproject.toml setup.py cosim/engine/unicorn/loop.c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fuzz lint format firmware firmware-check wheel clean
+.PHONY: help demo test bench fuzz lint format firmware firmware-check wheel wheels clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
@@ -59,6 +64,16 @@ wheel: $(VENV)/installed-dev ## build sdist and wheel into dist/
 	rm -rf build dist
 	$(RUN)/python -m build
 
+wheels: $(VENV)/installed-wheels ## build the sdist and the wheels for Linux and macOS, x86-64 and arm64, into dist/
+	rm -rf build dist
+	$(RUN)/python -m build --sdist
+	@set -e; for target in $(WHEEL_TARGETS); do \
+		rm -rf build; tag=$${target#*:}; cc="$(abspath $(RUN)/python) -m ziglang cc -target $${target%:*}"; \
+		CC="$$cc" LDSHARED="$$cc -shared -s" $(RUN)/python -m build --wheel -C--build-option=--plat-name=$$tag; \
+		$(RUN)/python -m zipfile -l dist/*-$$tag.whl | grep /_loop.so >/dev/null || \
+			{ echo "the native loop could not be compiled for $$tag" >&2; exit 1; }; \
+	done
+
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis cosim/engine/unicorn/_loop*.so
 	find ta cosim tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -89,4 +104,9 @@ $(VENV)/installed-dev: $(VENV)/created $(SOURCES_OF_INSTALL)
 $(VENV)/installed-fuzz: $(VENV)/installed-dev
 	@echo "installing atheris into $(VENV)"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/installed-wheels: $(VENV)/installed-dev
+	@echo "installing zig's C compiler into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[wheels]'
 	@touch $@
