@@ -173,6 +173,12 @@ class Bus:
         """`size` bytes as the given core's address map shows them, past the firewall. Raises `BusFault`."""
         return self._read(core_view, _Request(Initiator.DEBUG, AccessKind.READ, address, size))
 
+    def debug_write(self, core_view: View, address: int, data: bytes) -> None:
+        """Write `data` where the given core's address map shows it, past the firewall. Raises `BusFault`."""
+        request = _Request(Initiator.DEBUG, AccessKind.WRITE, address, len(data), data)
+        for piece, _ in self._decided(core_view, request):
+            self._store(piece, data[piece.start : piece.end], Initiator.DEBUG)
+
     def write(self, initiator: Initiator, address: int, data: bytes) -> None:
         """Write `data` at `address`, across windows if need be; denied parts are ignored.
 

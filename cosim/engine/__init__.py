@@ -7,9 +7,9 @@ firewall, secure world, event log) belongs to the `Machine` that it is given.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from cosim.bus import Bus
 from cosim.errors import EngineError
@@ -105,6 +105,52 @@ class CoreView(Protocol):
         ...
 
 
+class Watch(NamedTuple):
+    """Bytes of plain memory, at a core's own address, whose accesses by instructions of that core a debugger sees."""
+
+    address: int
+    size: int
+    reads: bool
+    writes: bool
+
+
+class DebugCore(CoreView, Protocol):
+    """One core as a debugger has it in its hands, while it stands before an instruction or does not run."""
+
+    def write_register(self, name: str, value: int) -> None:
+        """Change a register that `read_register` reads. Raises `EngineError`."""
+        ...
+
+    def debug_read(self, address: int, size: int) -> bytes:
+        """Bytes at the core's own address, past the firewall and without side effects. Raises `BusFault`."""
+        ...
+
+    def debug_write(self, address: int, data: bytes) -> None:
+        """The same for a store; a block's register takes it as from `debug`. Raises `BusFault`."""
+        ...
+
+    def stop_at(self, addresses: Collection[int], watches: Collection[Watch] = (), *, every: bool = False) -> None:
+        """Before which instructions, and behind which accesses, the debugger wants the core to stop."""
+        ...
+
+    @property
+    def watched(self) -> Watch | None:
+        """The access because of which the core stopped, if one of `watches` is the reason."""
+        ...
+
+
+class Debugger(Protocol):
+    """What an engine tells a debugger. Both return when the machine may go on; neither takes virtual time."""
+
+    def stopped(self, core: DebugCore) -> None:
+        """The core stands where `stop_at` said; the others stand wherever they are."""
+        ...
+
+    def look(self) -> None:
+        """Asked now and then between two turns: is there anything that the user wants?"""
+        ...
+
+
 class Engine(Protocol):
     """Executes the cores of one machine."""
 
@@ -150,6 +196,23 @@ class Engine(Protocol):
     def load(self, state: object) -> None:
         """Restore what `save` returned."""
         ...
+
+
+@runtime_checkable
+class Debuggable(Protocol):
+    """An engine that lets a debugger in."""
+
+    def debug(self, core: str, debugger: Debugger | None) -> DebugCore:
+        """The core `core` for `debugger`, which is told of stops from now on; None ends that."""
+        ...
+
+
+def debuggable(engine: Engine) -> Debuggable:
+    """`engine`, if it lets a debugger in. Raises `EngineError`."""
+    if isinstance(engine, Debuggable):
+        return engine
+    hint = "use the engine unicorn; Renode has a GDB server of its own, see docs/plain-renode.md"
+    raise EngineError(f"the engine {engine.name} lets no debugger in", hint=hint, engine=engine.name)
 
 
 _ENGINES = ("unicorn", "renode")

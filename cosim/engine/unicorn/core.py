@@ -9,15 +9,16 @@ effect.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from unicorn import UC_HOOK_INSN_INVALID, UC_HOOK_INTR, Uc
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
-from cosim.engine import CoreState, Machine
+from cosim.engine import CoreState, Machine, Watch
 from cosim.engine.unicorn.accesses import Accesses, Fault
 from cosim.engine.unicorn.batch import Batch
+from cosim.engine.unicorn.breakpoints import Breakpoints
 from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.loop import Loop, clock_of, time_of
 from cosim.engine.unicorn.traps import Trap, next_it_state
@@ -54,6 +55,7 @@ class Core(Accesses):
             make_counter(self.cost_table, self.lane, self.read_code, self.wait_states) if self.lane.timed else None
         )
         self._unknown_told = False
+        self.breakpoints = Breakpoints(self)
         if self.counter is not None:
             loop.set_counter(self.lane, self.counter, self._on_cost_failure)
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
@@ -84,11 +86,47 @@ class Core(Accesses):
 
     def read_register(self, name: str) -> int:
         """See `CoreView.read_register`."""
+        value: int = self.uc.reg_read(self._register(name))
+        return value
+
+    def _register(self, name: str) -> int:
         number = _register_number(name)
         if number is None:
             raise EngineError(f"core {self.name} has no register {name!r}", core=self.name)
-        value: int = self.uc.reg_read(number)
-        return value
+        return number
+
+    # -- what a debugger does --------------------------------------------------------------------------------------
+
+    def write_register(self, name: str, value: int) -> None:
+        """See `DebugCore.write_register`. A new PC is in the state, ARM or Thumb, that the core is in."""
+        number = self._register(name)
+        if name != "pc":
+            self.uc.reg_write(number, value)
+            return
+        self.forget_it_state()
+        self.uc.reg_write(number, value & ~1 | self.uc.reg_read(self.status_register) >> self.thumb_bit & 1)
+        self.lane.it_left = self.lane.busy = self.lane.pass_at = 0
+        self.break_flow()
+        self.breakpoints.forget()
+
+    def debug_read(self, address: int, size: int) -> bytes:
+        """See `DebugCore.debug_read`."""
+        return self.machine.bus.debug_read(self.view, address, size)
+
+    def debug_write(self, address: int, data: bytes) -> None:
+        """See `DebugCore.debug_write`."""
+        self.machine.bus.debug_write(self.view, address, data)
+
+    def stop_at(self, addresses: Collection[int], watches: Collection[Watch] = (), *, every: bool = False) -> None:
+        """See `DebugCore.stop_at`."""
+        self.breakpoints.set(addresses, watches, every=every)
+
+    @property
+    def watched(self) -> Watch | None:
+        """See `DebugCore.watched`."""
+        return self.breakpoints.seen
+
+    # -- state -------------------------------------------------------------------------------------------------------
 
     def set_state(self, state: CoreState) -> None:
         """Change what the core is doing; only a RUNNING core gets turns."""
@@ -254,6 +292,7 @@ class Core(Accesses):
         for field, value in zip(_SAVED, counters, strict=True):
             setattr(self.lane, field, value)
         self.set_state(core_state)
+        self.breakpoints.forget()
         self.forget_all_code()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from unicorn import __version__ as unicorn_version
 
-from cosim.engine import CoreState, Machine, StopReason
+from cosim.engine import CoreState, Debugger, Machine, StopReason
 from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.cortex_a7 import EXCP_SMC, GRID_PS, CortexA7, next_on_grid
 from cosim.engine.unicorn.cortex_m4 import CortexM4
@@ -64,6 +64,7 @@ class UnicornEngine:
         self._idle_ps = 0  # how far virtual time went while every core slept
         self._alarm_ps: int | None = None
         self._mapped = self._restart = False
+        self._debugger: Debugger | None = None
         for index, core in enumerate(self._order):
             core.must_wait = self._waiter(core, self._order[index + 1 :])
             core.alert = self._alerter(core)
@@ -192,6 +193,8 @@ class UnicornEngine:
                 hint="the end of the log shows which access is repeated; raise most_events if that is meant",
                 events=len(self._machine.log),
             )
+        if self._debugger is not None:
+            self._debugger.look()
         if until is not None and until():
             return StopReason.CONDITION
         if not self._any_runs() and not self._alerted() and self._machine.timers.next_at() is None:
@@ -232,6 +235,11 @@ class UnicornEngine:
         self._fresh.discard(core)
         self._m4.set_state(CoreState.HELD)
         self._machine.log.emit(CoreHeld(core, self._m4.retired, self._m4.cycles))
+
+    def debug(self, core: str, debugger: Debugger | None) -> Core:
+        """See `Engine.debug`."""
+        self._debugger = debugger
+        return self.cores[core]
 
     def save(self) -> object:
         """See `Engine.save`."""
@@ -362,6 +370,9 @@ class UnicornEngine:
     def _serve(self, core: Core, error: int) -> None:
         self._current = core
         core.thaw()
+        if self._debugger is not None and core.breakpoints.stops():
+            self._show(core, self._debugger)
+            return
         fault, interrupt, invalid = core.fault, core.interrupt, core.invalid
         waiting, failure = core.waiting, core.failure
         core.fault = core.interrupt = core.failure = None
@@ -395,6 +406,15 @@ class UnicornEngine:
         if self._restart:
             self._restart = False
             self._leave_reset()
+
+    def _show(self, core: Core, debugger: Debugger) -> None:
+        """Let the debugger have a core that stopped for it. Inside an IT block nothing else happens: it ends first."""
+        debugger.stopped(core)
+        if core.lane.it_left:
+            core.lane.limit = clock_of(core.lane) + 1
+            error = self._loop.run(core.lane)
+            if error or core.lane.attention or core.lane.busy:
+                self._serve(core, error)
 
     def _serve_interrupt(self, core: Core, number: int) -> None:
         if number == EXCP_SMC and isinstance(core, CortexA7):
