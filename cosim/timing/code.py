@@ -13,19 +13,25 @@ from enum import IntFlag
 
 from cosim.timing.decode import Decoder, InstructionCost
 from cosim.timing.memory import MemoryTiming
+from cosim.timing.operands import AccessForm
 from cosim.timing.table import Dynamic
 
 #: Bytes of a record; one lies at every halfword. Layout, a byte each: cycles (0: not decoded yet), after_narrow,
 #: after_wide (signed: what a neighbour of 16 or 32 bits directly before it changes; `UNSEEN`: not known yet), refill (P
 #: of its own when it leaves), target (further P when it is arrived at), flags (`Flag`), operands (dividend and divisor
 #: register of a divide, a nibble each), waits (wait states for each word fetched); then the instruction's bytes as a
-#: little-endian word, the upper half 0 for one of 16 bits; then a word for the loop, all ones in a new record.
-RECORD = 16
+#: little-endian word, the upper half 0 for one of 16 bits; then a word for the loop, all ones in a new record; then
+#: where it loads or stores (`AccessForm`): base, index (`NO_REGISTER` without), shift, bytes of an access (0: none that
+#: could take further cycles; `WRITES` in a store's), the displacement as a signed halfword, how many accesses, unused.
+RECORD = 24
 CYCLES, AFTER_NARROW, AFTER_WIDE, REFILL, TARGET, FLAGS, OPERANDS, WAITS, CODE = range(9)
+BASE, INDEX, SHIFT, ACCESS, DISPLACEMENT, WORDS = 16, 17, 18, 19, 20, 22
 UNSEEN = 0x80
+NO_REGISTER = 0xFF
+WRITES = 0x80
 #: Records lie in pages of this much memory each.
 PAGE = 0x1000
-_LAYOUT = struct.Struct("<8B2I")
+_LAYOUT = struct.Struct("<8B2I4BhBx")
 _WORD = struct.Struct("<I")
 
 
@@ -45,13 +51,15 @@ class Flag(IntFlag):
 class CodeCosts:
     """Costs of the code that `read(address, size)` gives: its present bytes, fewer than `size` where memory ends.
 
-    `memory` has the wait states of fetches. A page of records, once made, never moves, for a loop to point at.
+    `memory` has the wait states of fetches, and says whether accesses have any. A page of records, once made, never
+    moves, for a loop to point at.
     """
 
     def __init__(self, decoder: Decoder, read: Callable[[int, int], bytes], memory: MemoryTiming | None = None) -> None:
         self.decoder = decoder
         self._read = read
         self._memory = memory
+        self._waits = memory is not None and bool(memory.data)
         self._pages: dict[int, bytearray] = {}
 
     def page(self, address: int) -> bytearray:
@@ -113,6 +121,21 @@ class CodeCosts:
         code = code[: self.decoder.width(code)]
         return code, int.from_bytes(code, "little")
 
+    def _access(self, form: AccessForm | None) -> tuple[int, int, int, int, int, int]:
+        """The fields of a record from `BASE` on; those of no access where none can take further cycles."""
+        if form is None or not (self._waits or self._may_be_unaligned(form)):
+            return NO_REGISTER, NO_REGISTER, 0, 0, 0, 0
+        index = NO_REGISTER if form.index is None else form.index
+        size = form.size | (WRITES if form.write else 0)
+        return form.base, index, form.shift, size, form.displacement, form.words
+
+    def _may_be_unaligned(self, form: AccessForm) -> bool:
+        costs = self.decoder.table.unaligned
+        if form.words > 1 or not any(costs.cycles(address, form.size) for address in (1, 2)):
+            return False
+        # SP and PC are always aligned (ARMv7-M manual, B1.4.1).
+        return form.base not in (13, 15) or form.index is not None or form.displacement % form.size != 0
+
     def _fill(self, address: int, found: InstructionCost) -> None:
         table = self.decoder.table
         flags = Flag(0)
@@ -146,6 +169,7 @@ class CodeCosts:
             region.fetch if region is not None else 0,
             self._code(address)[1],
             0xFFFF_FFFF,
+            *self._access(found.access),
         )
         # What the instruction behind it pairs with is another one now, whichever length this one had before.
         for behind, place in ((address + 2, AFTER_NARROW), (address + 4, AFTER_WIDE)):

@@ -10,19 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cosim.timing.code import CYCLES, FLAGS, OPERANDS, REFILL, TARGET, WAITS, CodeCosts, Flag
+from cosim.timing.code import (
+    ACCESS,
+    BASE,
+    CYCLES,
+    DISPLACEMENT,
+    FLAGS,
+    INDEX,
+    OPERANDS,
+    REFILL,
+    SHIFT,
+    TARGET,
+    WAITS,
+    WORDS,
+    WRITES,
+    CodeCosts,
+    Flag,
+)
 from cosim.timing.memory import MemoryTiming
 from cosim.timing.state import NOWHERE, UNSURE, CountState, CycleState, ExceptionEvent
 from cosim.timing.table import CostTable
 
+_PC = 15
+
 
 @dataclass(frozen=True)
 class Access:
-    """A data access: address, bytes, and whether it writes."""
+    """A data access: address, bytes, whether it writes, and how many of this size follow each other."""
 
     address: int
     size: int
     write: bool = False
+    words: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ class CycleCounter:
         if self.begin(step.address):
             self.divide(step.dividend, step.divisor)
         for access in step.accesses:
-            self.access(access.address, access.size, write=access.write)
+            self.access(access.address, access.size, write=access.write, words=access.words)
         self.complete()
 
     # -- one instruction -------------------------------------------------------------------------------------------
@@ -124,13 +143,31 @@ class CycleCounter:
         divide, signed = self.table.divide, bool(page[record + FLAGS] & Flag.SIGNED)
         self.state.cost += divide.cycles(dividend, divisor, signed=signed) - page[record + CYCLES]
 
-    def access(self, address: int, size: int, *, write: bool) -> None:
-        """The instruction at work accesses memory: alignment, and wait states of the region."""
-        cycles = self.table.unaligned.cycles(address, size)
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """The numbers of base and index register of the access at work, `NO_REGISTER` for none; None to tell nothing.
+
+        A loop that sees no accesses tells what they hold with `reached`, one that has a trace calls `access`.
+        """
+        page, record = self._record
+        return (page[record + BASE], page[record + INDEX]) if page[record + ACCESS] else None
+
+    def reached(self, base: int, index: int) -> None:
+        """The values of the registers of `reach`, 0 for `NO_REGISTER` and for PC, before the instruction executes."""
+        page, record = self._record
+        if page[record + BASE] == _PC:
+            base = (self.state.pc & ~3) + 4
+        displacement = int.from_bytes(page[record + DISPLACEMENT : record + DISPLACEMENT + 2], "little", signed=True)
+        address = base + (index << page[record + SHIFT]) + displacement & 0xFFFF_FFFF
+        size = page[record + ACCESS]
+        self.access(address, size & ~WRITES, write=bool(size & WRITES), words=page[record + WORDS])
+
+    def access(self, address: int, size: int, *, write: bool, words: int = 1) -> None:
+        """The instruction at work accesses memory: an unaligned access is several, and each waits for its region."""
+        further = self.table.unaligned.cycles(address, size) if words == 1 else 0
         region = self.memory.at(address) if self.memory is not None else None
-        if region is not None:
-            cycles += region.write if write else region.read
-        self.state.cost += cycles
+        waits = 0 if region is None else region.write if write else region.read
+        self.state.cost += further + waits * (words + further)
 
     def complete(self) -> None:
         """The instruction at work has retired."""

@@ -18,29 +18,11 @@ from capstone.arm_const import (
     ARM_OP_REG,
     ARM_REG_D0,
     ARM_REG_D31,
-    ARM_REG_LR,
-    ARM_REG_PC,
-    ARM_REG_Q0,
-    ARM_REG_Q15,
-    ARM_REG_R0,
-    ARM_REG_R12,
-    ARM_REG_S0,
-    ARM_REG_S31,
-    ARM_REG_SP,
 )
 
+from cosim.timing.operands import PC, SP, STACK, AccessForm, access_form, register_bits
 from cosim.timing.table import Condition, CostTable, Dynamic, PairRule, Row, When
 
-#: Bits of a register set: r0 to r12, sp, lr, pc, then s0 to s31.
-PC = 1 << 15
-_BANKS: tuple[tuple[int, int, int, int], ...] = (
-    (ARM_REG_R0, ARM_REG_R12, 1, 0),
-    (ARM_REG_S0, ARM_REG_S31, 1, 16),
-    (ARM_REG_D0, ARM_REG_D31, 2, 16),
-    (ARM_REG_Q0, ARM_REG_Q15, 4, 16),
-)
-_FIXED: dict[int, int] = {ARM_REG_SP: 1 << 13, ARM_REG_LR: 1 << 14, ARM_REG_PC: PC}
-_STACK = frozenset({"push", "pop", "vpush", "vpop"})
 _MULTIPLE = ("ldm", "stm", "vldm", "vstm")
 _ADDEND_FIRST = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 _HINTS = frozenset({"nop", "yield", "wfe", "wfi", "sev", "sevl"})
@@ -56,7 +38,8 @@ class InstructionCost:
 
     `cycles` is the static part at zero wait states, without neighbours; register sets are bit masks (`register_bits`).
     `leaves` says that control always goes elsewhere, `switches` that it may do so in another instruction set state.
-    `dividend` and `divisor` are core register numbers of a divide, `signed` its kind.
+    `dividend` and `divisor` are core register numbers of a divide, `signed` its kind. `access` is where it loads or
+    stores.
     """
 
     size: int
@@ -72,14 +55,7 @@ class InstructionCost:
     dividend: int = 0
     divisor: int = 0
     signed: bool = False
-
-
-def register_bits(register: int) -> int:
-    """The bit mask of a capstone register id; 0 for flags and system registers."""
-    for first, last, width, place in _BANKS:
-        if first <= register <= last:
-            return ((1 << width) - 1) << (place + width * (register - first))
-    return _FIXED.get(register, 0)
+    access: AccessForm | None = None
 
 
 class Decoder:
@@ -150,8 +126,9 @@ class Decoder:
         if row is None:
             return self._unknown(instruction.size)
         cycles = row.cycles
+        words = _words(name, registers) if row.registers_per_cycle else 2 if row.when is When.DOUBLE else 1
         if row.registers_per_cycle:
-            cycles += -(-_words(name, registers) // row.registers_per_cycle)
+            cycles += -(-words // row.registers_per_cycle)
         indirect = bool(writes & PC) and not name.startswith(("b", "cb"))
         leaves = row.always_leaves or (row.refill > 0 and (indirect or name == "b"))
         divide = row.dynamic is Dynamic.DIVIDE and len(registers) >= 2
@@ -168,6 +145,7 @@ class Decoder:
             dividend=registers[-2].bit_length() - 1 if divide else 0,
             divisor=registers[-1].bit_length() - 1 if divide else 0,
             signed=name == "sdiv",
+            access=access_form(name, instruction, registers, words) if "memory" in row.tags else None,
         )
 
     def pair_rules(self, first: InstructionCost, second: InstructionCost) -> tuple[PairRule, ...]:
@@ -243,13 +221,13 @@ def _words(name: str, registers: list[int]) -> int:
     """Words that an instruction with a register list moves."""
     if name in {"ldrd", "strd"}:
         return 2
-    listed = registers if name in _STACK else registers[1:]
+    listed = registers if name in STACK else registers[1:]
     return sum(mask.bit_count() for mask in listed)
 
 
 def _address_registers(name: str, instruction: CsInsn, registers: list[int]) -> int:
-    if name in _STACK:
-        return 1 << 13
+    if name in STACK:
+        return SP
     if name.startswith(_MULTIPLE):
         return registers[0] if registers else 0
     mask = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 
 from cosim.errors import PlatformError
@@ -45,6 +46,11 @@ class MemoryTiming:
             )
         rows = json.loads(files("cosim.timing").joinpath(f"{platform}.json").read_text(encoding="utf-8"))["regions"]
         return cls(tuple(Region(**{**row, "base": int(row["base"], 16), "size": int(row["size"], 16)}) for row in rows))
+
+    @cached_property
+    def data(self) -> tuple[Region, ...]:
+        """The regions where data accesses wait."""
+        return tuple(region for region in self.regions if region.read or region.write)
 
     def at(self, address: int) -> Region | None:
         """The region that `address` lies in."""

@@ -2,8 +2,9 @@
  * Cycle counts: pieces of code between two reads of DWT_CYCCNT. Each returns the difference; the piece `empty` tells
  * what the reading itself takes. A MOV on both sides keeps the code apart from the loads that read the counter.
  *
- * In each piece: r3 the counter's address, r6 a word of memory (itself at 0, its address at 4), r0 100, r1 10, r2 all
- * ones, r5 0, r7 1, s1, s2, s4 and s5 2.0. It may change all of r0 to r2, r4, r5, r7, r12 and s0 to s5.
+ * In each piece: r3 the counter's address, r6 two words of memory (itself at 0, its address at 4), r4 DDR, r12 SYSRAM,
+ * r0 100, r1 10, r2 all ones, r5 0, r7 1, s1, s2, s4 and s5 2.0. It may change all of r0 to r2, r4, r5, r7, r12 and s0
+ * to s5.
  */
     .file "dwt_probe.S"
     .syntax unified
@@ -12,6 +13,8 @@
     .thumb
 
     .equ DWT_CYCCNT, 0xe0001004
+    .equ SYSRAM, 0x2ffc0000
+    .equ DDR, 0xc0000000
 
     /* The table of dwt_probe.c: the name's address, and the function. */
     .macro piece name
@@ -80,6 +83,34 @@ dwt_pieces:
     piece store_then_load
     str r0, [r6]
     ldr r1, [r6]
+    end
+
+    piece load_unaligned_even
+    ldr r0, [r6, #2]
+    end
+
+    piece load_unaligned_odd
+    ldr r0, [r6, #1]
+    end
+
+    piece store_halfword_unaligned
+    strh r0, [r6, #1]
+    end
+
+    piece load_sysram
+    ldr r0, [r12]
+    end
+
+    piece load_ddr
+    ldr r0, [r4, r5]
+    end
+
+    piece load_two_ddr
+    ldm r4, {r0, r1}
+    end
+
+    piece load_ddr_unaligned
+    ldr r0, [r4, #1]
     end
 
     piece address_just_computed
@@ -179,6 +210,8 @@ dwt_pieces_end:
 dwt_begin:
     ldr r3, =DWT_CYCCNT
     ldr r6, =dwt_cell
+    ldr r12, =SYSRAM
+    mov r4, #DDR
     str r6, [r6, #4]
     movs r0, #100
     movs r1, #10

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any
 
 from unicorn import (
     UC_HOOK_MEM_INVALID,
@@ -38,11 +38,6 @@ from cosim.events import ForeignWrite
 from cosim.memory import MemoryBank
 from cosim.registers import RegisterBlock
 
-if TYPE_CHECKING:
-    from cosim.timing import CycleCounter
-
-P = ParamSpec("P")
-R = TypeVar("R")
 _KIND_OF = {
     UC_MEM_WRITE_UNMAPPED: AccessKind.WRITE,
     UC_MEM_WRITE_PROT: AccessKind.WRITE,
@@ -73,8 +68,6 @@ class Accesses(MemoryView, ABC):
     """The accesses of one core; `Core` says what becomes of the instruction that makes them."""
 
     state: CoreState
-    #: Charges cycles, where virtual time is in cycles.
-    counter: CycleCounter | None
 
     def __init__(self, machine: Machine, uc: Uc, loop: Loop) -> None:
         super().__init__(machine, uc, loop)
@@ -239,8 +232,6 @@ class Accesses(MemoryView, ABC):
         if timers.next_at() != due:
             self._end_turn()
         self._value, self._read_at = outcome.value, address
-        if self.counter is not None:
-            self.counter.access(address, size, write=kind is AccessKind.WRITE)
         if outcome.error:
             self.fault = Fault(kind, address, size, value, reported=True)
             return False
@@ -267,22 +258,9 @@ class Accesses(MemoryView, ABC):
         if kind is AccessKind.READ:
             made = block.reader(offset, size, self.initiator) if isinstance(block, RegisterBlock) else None
             read = made or partial(block.read, offset, size, self.initiator)
-            self._known_reads[address << 4 | size] = self._charged(read, address, size, write=False)
+            self._known_reads[address << 4 | size] = read
         else:
-            write = _writer(block.write, offset, size, self.initiator)
-            self._known_writes[address << 4 | size] = self._charged(write, address, size, write=True)
-
-    def _charged(self, access: Callable[P, R], address: int, size: int, *, write: bool) -> Callable[P, R]:
-        """`access`, which also charges its cycles where there are any."""
-        counter = self.counter
-        if counter is None:
-            return access
-
-        def charged(*args: P.args, **kwargs: P.kwargs) -> R:
-            counter.access(address, size, write=write)
-            return access(*args, **kwargs)
-
-        return charged
+            self._known_writes[address << 4 | size] = _writer(block.write, offset, size, self.initiator)
 
     def _denied(self, target: str, offset: int, size: int, kind: AccessKind) -> bool:
         return self.machine.firewall.decide(self.initiator, target, offset, size, kind) is not None

@@ -13,10 +13,11 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 6
+#define LOOP_ABI 7
 #define MAX_RANGES 32
 #define MAX_LANES 8
 #define MAX_TRAPS 32
+#define MAX_WAITS 16
 #define NO_REGISTER 0xffu
 #define PICOSECONDS 1000000u
 #define UC_HOOK_CODE 4
@@ -31,6 +32,17 @@ struct cost {
     int8_t after[2]; /* by the size of the one before: 2 or 4 bytes */
     uint8_t refill, target, flags, operands, waits;
     uint32_t code, traps; /* the traps that its encoding may match, ALL_TRAPS before that was looked up */
+    uint8_t base, index, shift, access;
+    int16_t displacement;
+    uint8_t words, unused;
+};
+
+#define WRITES 0x80u
+#define PC 15
+
+/* A region whose data accesses wait. */
+struct waits {
+    uint32_t base, size, read, write;
 };
 
 #define ALL_TRAPS 0xffffffffu
@@ -57,6 +69,7 @@ struct lane {
     uint32_t traps_on, trap, pass_at;
     uint32_t timed, thumb, next, before, refill, unknown_at, cost, then_flags, then_refill;
     uint32_t two_states, skipped, refill_limit, divide_least, divide_most;
+    uint32_t unaligned_halfword, unaligned_odd, unaligned_even, waits;
     uint32_t page_tag, ranges, last_range;
     struct cost *page;   /* the costs of the page that was looked up last, */
     const uint8_t *host; /* and its bytes, NULL if it is no whole page of a range */
@@ -65,6 +78,7 @@ struct lane {
     learn_fn learn;                         /* makes the costs at an address, or what follows from the one before */
     uint32_t filter[2][256]; /* Thumb, ARM */
     struct trap traps[MAX_TRAPS];
+    struct waits wait[MAX_WAITS];
     block_fn in_block;
 };
 
@@ -378,6 +392,26 @@ static uint32_t dynamic_cycles(struct hook_context *context, void *uc, const str
     return wait + 1 - cost->cycles;
 }
 
+static uint32_t access_register(struct hook_context *context, void *uc, uint32_t number) {
+    return number < PC ? register_value(context->loop, uc, context->loop->reg[number]) : 0;
+}
+
+/* Alignment and wait states of a load or store (CycleCounter.reached and .access). */
+static uint32_t access_cycles(struct hook_context *context, void *uc, const struct cost *cost, uint32_t address) {
+    const struct lane *lane = context->lane;
+    uint32_t size = cost->access & ~WRITES, further = 0;
+    uint32_t at = cost->base == PC ? (address & ~3u) + 4 : access_register(context, uc, cost->base);
+    at += (access_register(context, uc, cost->index) << cost->shift) + (uint32_t)(int32_t)cost->displacement;
+    if (cost->words == 1 && at & (size - 1))
+        further = size == 2 ? lane->unaligned_halfword : at & 1 ? lane->unaligned_odd : lane->unaligned_even;
+    for (uint32_t i = 0; i < lane->waits; i++) {
+        const struct waits *region = &lane->wait[i];
+        if (at - region->base < region->size)
+            return further + (cost->access & WRITES ? region->write : region->read) * (cost->words + further);
+    }
+    return further;
+}
+
 /* The same as `about_to_execute` where the clock is in cycles (CycleCounter.arrive and .begin). */
 static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, void *user) {
     struct hook_context *context = user;
@@ -410,6 +444,8 @@ static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, 
     }
     if (cost->flags & (DIVIDE | FPU))
         cycles += dynamic_cycles(context, uc, cost);
+    if (cost->access)
+        cycles += access_cycles(context, uc, cost, address);
     lane->busy = 1;
     lane->pc = address;
     lane->cost = cycles;

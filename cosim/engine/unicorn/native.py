@@ -19,9 +19,10 @@ from cosim.timing.state import NOWHERE
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 6
+ABI = 7
 MAX_RANGES = 32
 MAX_LANES = 8
+MAX_WAITS = 16
 _NO_REGISTER = 0xFF
 _IN_BLOCK = ctypes.CFUNCTYPE(None)
 _LEARN = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
@@ -39,6 +40,10 @@ class _Trap(ctypes.Structure):
         ("value", ctypes.c_uint32),
         *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero", "unaligned")),
     )
+
+
+class _Waits(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("base", "size", "read", "write"))
 
 
 class NativeLane(ctypes.Structure):
@@ -81,6 +86,7 @@ class NativeLane(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ("mips", "traps_on", "trap", "pass_at", "timed", "thumb", "next")),
         *((name, ctypes.c_uint32) for name in ("before", "refill", "unknown_at", "cost", "then_flags", "then_refill")),
         *((name, ctypes.c_uint32) for name in ("two_states", "skipped", "refill_limit", "divide_least", "divide_most")),
+        *((name, ctypes.c_uint32) for name in ("unaligned_halfword", "unaligned_odd", "unaligned_even", "waits")),
         *((name, ctypes.c_uint32) for name in ("page_tag", "ranges", "last_range")),
         ("page", ctypes.c_void_p),
         ("host", ctypes.c_void_p),
@@ -89,6 +95,7 @@ class NativeLane(ctypes.Structure):
         ("learn", _LEARN),
         ("filter", ctypes.c_uint32 * 256 * 2),
         ("traps", _Trap * MAX_TRAPS),
+        ("wait", _Waits * MAX_WAITS),
         ("in_block", _IN_BLOCK),
     )
 
@@ -203,6 +210,16 @@ class NativeLoop:
         table = counter.table
         lane.two_states, lane.skipped, lane.refill_limit = counter.two_states, table.skipped_cycles, table.refill_limit
         lane.divide_least, lane.divide_most = table.divide.minimum, table.divide.maximum
+        unaligned = table.unaligned
+        lane.unaligned_halfword, lane.unaligned_odd, lane.unaligned_even = (
+            unaligned.halfword, unaligned.word_odd, unaligned.word_even,
+        )  # fmt: skip
+        regions = counter.memory.data if counter.memory is not None else ()
+        if len(regions) > MAX_WAITS:
+            raise EngineError(f"{len(regions)} regions with wait states, at most {MAX_WAITS}", engine="unicorn")
+        for index, r in enumerate(regions):
+            lane.wait[index] = _Waits(r.base, r.size, r.read, r.write)
+        lane.waits = len(regions)
         directory = _Directory(lane)
 
         def learn(address: int, before: int) -> None:

@@ -17,6 +17,7 @@ from cosim.timing.state import UNSURE, CountState
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
+PC = 15  # and above it, no register
 _FOREVER = (1 << 64) - 1
 CODE_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
@@ -257,6 +258,9 @@ class TimedPythonLane(PythonLane):
             return False
         if counter.begin(address):
             counter.divide(*(self._register(CORE_REGISTERS[number]) for number in counter.operands))
+        registers = counter.reach
+        if registers is not None:
+            counter.reached(*(self._register(CORE_REGISTERS[n]) if n < PC else 0 for n in registers))
         return True
 
     def _begins(self, thumb: int) -> None:
