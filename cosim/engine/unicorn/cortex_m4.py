@@ -124,6 +124,22 @@ class CortexM4(M4Protection):
             return Outcome(self.debug.read(address, size), error=False)
         return Outcome(0, error=False)
 
+    # -- what a debugger does --------------------------------------------------------------------------------------
+
+    def debug_read(self, address: int, size: int) -> bytes:
+        """See `DebugCore.debug_read`; nothing of the private peripheral bus notices, COUNTFLAG included."""
+        if not PPB_BASE <= address <= PPB_BASE + PPB_SIZE - size:
+            return super().debug_read(address, size)
+        tick = self.systick.save()
+        words = b"".join(self._peek(word).to_bytes(4, "little") for word in range(address & ~3, address + size, 4))
+        self.systick.load(tick)
+        return words[address & 3 :][:size]
+
+    def _peek(self, word: int) -> int:
+        if SCS_BASE <= word < SCS_BASE + SCS_SIZE:
+            return self.scs.read(word - SCS_BASE, 4, Initiator.DEBUG)
+        return self.debug.read(word, 4) if self.debug.holds(word) else 0
+
     # -- ports of the system control space ---------------------------------------------------------------------
 
     def masks(self) -> Masks:

@@ -112,7 +112,7 @@ class SysTick:
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
-    def save(self) -> object:
+    def save(self) -> tuple[int, int, int, int, bool, int]:
         """All but the alarm, which the machine's timers keep."""
         return self._control, self._reload, self._from, self._start, self._flag, self._seen
 
