@@ -212,6 +212,11 @@ class Soc:
         """Let the run at work, or the next one, end soon and raise `error`; signal handlers may call this."""
         self._limits.ending = error
 
+    @property
+    def ending(self) -> CosimError | None:
+        """What `end_run` was told, until a run has raised it."""
+        return self._limits.ending
+
     def run_script(
         self, steps: Sequence[Step], *, on_error: int = 0, budget_ps: int = DEFAULT_BUDGET_PS
     ) -> tuple[StepResult, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cosim.cli._gdb import debugged, with_gdb
 from cosim.cli._log_files import LogFiles, with_log_files
 from cosim.cli._options import with_options
 from cosim.cli._output import INTERRUPTED, about, check_writable, log, out_json, read_input, write_atomically
@@ -28,6 +29,7 @@ _ELF_MAGIC = b"\x7fELF"
 @with_options()
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
+@with_gdb
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
 def boot(
     *,
@@ -36,6 +38,8 @@ def boot(
     coredump: Path | None,
     events: Path | None,
     vcd: Path | None,
+    gdb: int | None,
+    gdb_core: str,
     as_json: bool,
     **settings: object,
 ) -> int:
@@ -72,8 +76,9 @@ def boot(
         with about(path):
             soc = Soc(config)
             dump = None if coredump is None else CrashDump(soc)
-            with Interruptible(soc, save):
+            with Interruptible(soc, save), debugged(soc, gdb, gdb_core) as finish:
                 report = attempt(soc, image, listen=listen)
+                finish(report.exit_code)
     finally:
         # Whatever ended the run, what happened until then is what the user wants to see.
         save()

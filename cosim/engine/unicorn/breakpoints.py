@@ -13,6 +13,7 @@ from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 
 from cosim.engine import Watch
 from cosim.engine.unicorn.traps import MAX_TRAPS
+from cosim.errors import EngineError
 
 if TYPE_CHECKING:
     from cosim.engine.unicorn.core import Core
@@ -37,10 +38,16 @@ class Breakpoints:
         self.seen: Watch | None = None
 
     def set(self, addresses: Collection[int], watches: Collection[Watch], *, every: bool) -> None:
-        """Stop at these from now on and nowhere else; with `every`, before each instruction."""
+        """Stop at these from now on and nowhere else; with `every`, before each instruction.
+
+        Raises `EngineError` for a watch of what this core does not access as plain memory; nothing changes then.
+        """
         spans = {(address, address) for address in addresses} | ({_ANYWHERE} if every else set())
         if spans == set(self._hooks) and set(watches) == set(self._watches):
             return
+        for watch in watches:
+            if self._core.host_address(watch.address, watch.size, write=False) is None:
+                raise EngineError(f"0x{watch.address:08x} is no plain memory", hint="watch RAM", core=self._core.name)
         uc = self._core.uc
         for span in set(self._hooks) - spans:
             uc.hook_del(self._hooks.pop(span))
@@ -60,7 +67,7 @@ class Breakpoints:
         core, lane = self._core, self._core.lane
         hit, self._hit = self._hit, False
         if self._accessed is not None and not lane.busy:
-            self.seen, self._accessed = self._accessed, None
+            self.seen, self._accessed, self._passed = self._accessed, None, (core.pc, lane.retired)
             return True
         # Where a trap stopped the core before an instruction, that instruction was not looked at yet.
         trapped = not hit and lane.trap and not core.traps[lane.trap - 1].after
