@@ -27,6 +27,9 @@ from cosim.soc import Soc
 SLICE_PS = 5 * 10**6
 PATIENCE = 200
 LONGEST_SLICE_PS = 10**9
+#: From a look that finds a doorbell to its acknowledgement: no A7 answers before the M4 that rang has taken its own
+#: interrupt for the busy channel, which drivers on the M4 rely on.
+REACTION_PS = 250_000
 #: Looks of one wait after which slices grow although messages keep coming.
 EAGER_LOOKS = 4000
 #: Virtual time between two looks at the trace buffers while the SoC runs: from the first up to the second while the
@@ -171,6 +174,8 @@ class LinuxHost:
         """The kernel's interrupt handlers, mailbox and virtqueues; whether there was anything to do."""
         if self._mailbox is None:
             return any(tuple(bus.poll() for bus in self.buses))
+        if self._mailbox.rung():
+            self.soc.run(None, REACTION_PS)
         rung, found = self._mailbox.take(), False
         for channel in sorted(rung):
             if channel in _CHANNEL_OF_QUEUE:

@@ -59,6 +59,10 @@ class Mailbox:
         """Whether the M4 has taken everything that was sent on a channel."""
         return not self._queues[channel] and not self._memory.read_word(self._base + _TO_M4) & 1 << channel
 
+    def rung(self) -> bool:
+        """Whether the M4 has rung, and nobody took that."""
+        return bool(self._memory.read_word(self._base + _TO_A7))
+
     def take(self) -> set[Channel]:
         """The channels on which the M4 has rung, which is thereby acknowledged."""
         flags = self._memory.read_word(self._base + _TO_A7)

@@ -61,6 +61,13 @@ struct nvic_case {
     CASE(identity) \
     CASE(debug_blocks_do_not_hang) \
     CASE(level_stays_high) \
+    CASE(own_store_is_late) \
+    CASE(own_store_in_an_it_block_is_late) \
+    CASE(store_behind_it_is_made) \
+    CASE(late_one_ends_a_wfi) \
+    CASE(late_one_pended_by_software) \
+    CASE(active_bits_are_written) \
+    CASE(handler_that_is_not_active_returns) \
     CASE(tail_chaining) \
     CASE(interrupt_of_a_process) \
     CASE(interrupt_of_an_unprivileged_process) \
@@ -106,6 +113,11 @@ uint32_t nvic_unmask_basepri(volatile uint32_t *ispr, uint32_t bit, uint32_t mas
 uint32_t nvic_unmask_faultmask(volatile uint32_t *ispr, uint32_t bit);
 uint32_t nvic_unmask_in_block(volatile uint32_t *ispr, uint32_t bit);
 uint32_t nvic_pend_now(volatile uint32_t *ispr, uint32_t bit);
+void nvic_late(volatile uint32_t *set, uint32_t bit);
+void nvic_late_in_block(volatile uint32_t *set, uint32_t bit);
+void nvic_late_and_masked(volatile uint32_t *set, uint32_t bit, volatile uint32_t *mask);
+void nvic_late_asleep(volatile uint32_t *set, uint32_t bit);
+void nvic_late_and_pended(volatile uint32_t *set, uint32_t bit, volatile uint32_t *ispr, uint32_t pend);
 uint32_t nvic_divide(uint32_t dividend, uint32_t divisor);
 uint32_t nvic_divide_in_block(uint32_t dividend, uint32_t divisor);
 void nvic_use_fpu(void);

@@ -57,6 +57,53 @@
     mov r0, r2
     bx lr
 
+    /* Each: the store to a block at r0 raises a line; so many instructions later it is taken. */
+    function nvic_late
+    str r1, [r0]
+    movs r2, #0
+    adds r2, r2, #1
+    adds r2, r2, #1
+    adds r2, r2, #1
+    at nvic_late
+    adds r2, r2, #1
+    bx lr
+
+    function nvic_late_in_block
+    cmp r1, #0
+    ittee ne
+    strne r1, [r0]
+    movne r2, #0
+    moveq r2, #1
+    moveq r2, #2
+    adds r2, r2, #1
+    at nvic_late_in_block
+    adds r2, r2, #1
+    bx lr
+
+    function nvic_late_and_masked
+    movs r3, #0
+    str r1, [r0]
+    str r3, [r2]
+    nop
+    nop
+    nop
+    at nvic_late_and_masked
+    bx lr
+
+    function nvic_late_asleep
+    str r1, [r0]
+    wfi
+    at nvic_late_asleep
+    bx lr
+
+    function nvic_late_and_pended
+    str r1, [r0]
+    str r3, [r2]
+    at nvic_late_and_pended
+    nop
+    nop
+    bx lr
+
     /* r2: BASEPRI that holds it back; r3: a lower mask, which BASEPRI_MAX must not take. */
     function nvic_unmask_basepri
     msr basepri, r2

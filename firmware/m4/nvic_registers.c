@@ -163,6 +163,101 @@ void nvic_case_level_stays_high(uint32_t *values)
     REG32(EXTI_C2IMR1) = 0;
 }
 
+/* -- lines that the core itself raises ------------------------------------------------------------------------------ */
+
+static void clear_line(struct nvic_frame *frame, uint32_t *values)
+{
+    (void)frame;
+    values[0]++;
+    REG32(EXTI_RPR1) = 1;
+}
+
+static void line_of_software(void)
+{
+    irq(EXTI0_IRQ, 0x80, clear_line);
+    REG32(EXTI_C2IMR1) = 1;
+}
+
+void nvic_case_own_store_is_late(uint32_t *values)
+{
+    (void)values;
+    line_of_software();
+    nvic_late(&REG32(EXTI_SWIER1), 1);
+}
+
+void nvic_case_own_store_in_an_it_block_is_late(uint32_t *values)
+{
+    (void)values;
+    line_of_software();
+    nvic_late_in_block(&REG32(EXTI_SWIER1), 1);
+}
+
+void nvic_case_store_behind_it_is_made(uint32_t *values)
+{
+    line_of_software();
+    nvic_late_and_masked(&REG32(EXTI_SWIER1), 1, &REG32(EXTI_C2IMR1));
+    values[1] = REG32(EXTI_C2IMR1);
+}
+
+void nvic_case_late_one_ends_a_wfi(uint32_t *values)
+{
+    (void)values;
+    line_of_software();
+    nvic_late_asleep(&REG32(EXTI_SWIER1), 1);
+}
+
+void nvic_case_late_one_pended_by_software(uint32_t *values)
+{
+    (void)values;
+    line_of_software();
+    nvic_late_and_pended(&REG32(EXTI_SWIER1), 1, &SLOT(NVIC_ISPR, EXTI0_IRQ), BIT(EXTI0_IRQ));
+}
+
+/* -- active bits (B3.2.13) ----------------------------------------------------------------------------------------- */
+
+void nvic_case_active_bits_are_written(uint32_t *values)
+{
+    irq(A, 0x40, 0);
+    irq(B, 0x80, 0);
+    REG32(SCB_CCR) |= CCR_NONBASETHRDENA; /* handlers return to Thread mode although SVCall is active */
+    REG8(SCB_SHPR2 + 3) = 0x60;
+    REG32(SCB_SHCSR) |= SHCSR_SVCALLACT;
+    values[0] = REG32(SCB_SHCSR) & SHCSR_SVCALLACT;
+    values[1] = REG32(SCB_ICSR) & 0x1ffu;
+    SLOT(NVIC_ISPR, B) = BIT(B);
+    SLOT(NVIC_ISPR, A) = BIT(A);
+    barrier();
+    values[2] = nvic_result->taken; /* A alone, which is more urgent than SVCall */
+    REG32(SCB_SHCSR) &= ~SHCSR_SVCALLACT;
+    barrier();
+    values[3] = nvic_result->taken;
+    values[4] = REG32(SCB_SHCSR) & SHCSR_SVCALLACT;
+}
+
+static void forget_that_it_is_active(struct nvic_frame *frame, uint32_t *values)
+{
+    (void)frame;
+    values[0] = REG32(SCB_SHCSR) & SHCSR_SVCALLACT;
+    REG32(SCB_SHCSR) &= ~SHCSR_SVCALLACT;
+    values[1] = REG32(SCB_SHCSR) & SHCSR_SVCALLACT;
+    values[2] = REG32(SCB_ICSR) & 0x1ffu;
+}
+
+static void say_why(struct nvic_frame *frame, uint32_t *values)
+{
+    (void)frame;
+    values[3] = REG32(SCB_CFSR);
+    REG32(SCB_CFSR) = values[3];
+}
+
+void nvic_case_handler_that_is_not_active_returns(uint32_t *values)
+{
+    (void)values;
+    nvic_hooks[VECTOR_SVCALL] = forget_that_it_is_active;
+    nvic_hooks[USAGEFAULT] = say_why;
+    __asm volatile("svc #0" ::: "memory");
+}
+
 /* -- frames (B1.5.6, B1.5.12) ------------------------------------------------------------------------------------ */
 
 void nvic_case_tail_chaining(uint32_t *values)

@@ -46,6 +46,7 @@
 #define AIRCR_KEY 0x05fa0000u
 #define SCR_SLEEPONEXIT 2u
 #define SCR_SEVONPEND 16u
+#define CCR_NONBASETHRDENA 1u
 #define CCR_USERSETMPEND 2u
 #define CCR_DIV_0_TRP 16u
 #define ICSR_NMIPENDSET (1u << 31)
@@ -55,6 +56,7 @@
 #define FPCCR_ASPEN (1u << 31)
 #define FPCCR_LSPEN (1u << 30)
 #define FPCCR_LSPACT 1u
+#define SHCSR_SVCALLACT (1u << 7)
 #define TRCENA (1u << 24)
 
 enum { NMI = 2, HARDFAULT = 3, MEMMANAGE = 4, BUSFAULT = 5, USAGEFAULT = 6 };

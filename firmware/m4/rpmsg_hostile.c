@@ -16,6 +16,7 @@
 #define NAME_SERVICE 53u
 #define DESC_F_NEXT 1u
 #define CHANNELS 1000u
+#define IPCC_C2TOC1SR 0x4c00101cu
 
 enum hostile_mode {
     USED_INDEX,       /* the used index runs a thousand ahead */
@@ -185,6 +186,8 @@ int main(void)
     mailbox_init();
     if (rpmsg_init()) {
         rpmsg_announce("hostile", ADDRESS);
+        while (REG32(IPCC_C2TOC1SR) & (1u << MAILBOX_VQ0))
+            ; /* the host has not seen the announcement yet */
         report_state(COPRO_STATE_RUN);
         find_ring(0);
         break_rules();

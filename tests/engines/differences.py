@@ -153,6 +153,11 @@ DIFFERENCES = (
         "taken for a WFI: the core sleeps until an interrupt",
     ),
     Difference("GIC and NVIC registers", "Python models", "Renode's"),
+    Difference(
+        "interrupt that an access of the M4 itself raises",
+        "taken four instructions later",
+        "taken where Renode looks for it next",
+    ),
     Difference("SysTick", "follows the core's instructions", "Renode's, in its virtual time"),
     Difference(
         "generic timer of the A7",

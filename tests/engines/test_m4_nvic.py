@@ -19,6 +19,7 @@ A, B, C, D, EXTI0 = 36, 37, 38, 39, 22
 TO_HANDLER, TO_THREAD, TO_PROCESS, TO_THREAD_FP = 0xFFFFFFF1, 0xFFFFFFF9, 0xFFFFFFFD, 0xFFFFFFE9
 BIT_A, BIT_B, BIT_EXTI0 = 1 << 20, 1 << 21, 1 << 6
 MUNSTKERR, MSTKERR, PRECISERR, BFARVALID, NOCP, DIVBYZERO = 1 << 3, 1 << 4, 1 << 9, 1 << 15, 1 << 19, 1 << 25
+INVPC, SVCALLACT = 1 << 18, 1 << 7
 RETTOBASE, ISRPENDING, PENDSTSET, PENDSVSET = 1 << 11, 1 << 22, 1 << 26, 1 << 28
 FPCCR_DEFAULT, LSPACT, THREAD, READY = 0xC0000000, 1 << 0, 1 << 3, 0x70
 S0, S15, S16, S31, FPSCR, SENTINEL = 0x3F800000, 0x3F80000F, 0x3F800010, 0x3F80001F, 0x03000000, 0x5E5E5E5E
@@ -68,6 +69,13 @@ TABLE: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
     "identity": ("B4.1", (), (0x410FC241, 0x00100030, 0x02112000, 0x10110021, 8 << 8, 1 << 30, 0x500)),
     "debug_blocks_do_not_hang": ("C1.7", (), (1, 0, 0, 4)),
     "level_stays_high": ("B3.4.1", after(EXTI0, EXTI0, EXTI0), (3, 0, BIT_EXTI0, BIT_EXTI0, 0)),
+    "own_store_is_late": ("B1.5.14", after(EXTI0), (1,)),
+    "own_store_in_an_it_block_is_late": ("B1.5.14", after(EXTI0), (1,)),
+    "store_behind_it_is_made": ("B1.5.14", after(EXTI0), (1, 0)),
+    "late_one_ends_a_wfi": ("B1.5.19", after(EXTI0), (1,)),
+    "late_one_pended_by_software": ("B3.4.5", after(EXTI0), (1,)),
+    "active_bits_are_written": ("B3.2.13", after(A, B), (SVCALLACT, 0, 1, 2, 0)),
+    "handler_that_is_not_active_returns": ("B1.5.8", after(SVCALL, USAGE_FAULT), (SVCALLACT, 0, SVCALL, INVPC)),
     "tail_chaining": ("B1.5.12", after(A, B), ()),
     "interrupt_of_a_process": ("B1.5.6", after(A, SVCALL), (2,)),
     "interrupt_of_an_unprivileged_process": ("B1.5.6", after(A, SVCALL), (3,)),
@@ -96,6 +104,13 @@ TABLE: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
     "new_context_has_fpdscr": ("B3.2.24", after(A), (0x02400000, 0, 0, 0, 0, 0, 0, 0)),
     "division_by_zero_without_trap": ("B3.2.8", (), (0, 1)),
 }
+
+#: Cases in which a store of the M4 to a block raises a line, and where it is taken: four instructions later.
+LATE = (
+    ("own_store_is_late", "nvic_late_at"),
+    ("own_store_in_an_it_block_is_late", "nvic_late_in_block_at"),
+    ("store_behind_it_is_made", "nvic_late_and_masked_at"),
+)
 
 
 @pytest.fixture(scope="module", params=RUNS, ids=str)
@@ -127,6 +142,9 @@ def test_case_of_the_manual(cases: Cases, name: str) -> None:
         ("faultmask_unmasks_at_once", "nvic_unmask_faultmask_at"),
         ("unmasking_in_an_it_block", "nvic_unmask_in_block_at"),
         ("pended_by_store", "nvic_pend_now_at"),
+        *LATE,
+        ("late_one_ends_a_wfi", "nvic_late_asleep_at"),
+        ("late_one_pended_by_software", "nvic_late_and_pended_at"),
         ("fpu_without_access", "nvic_use_fpu_at"),
         ("fpu_for_privileged_only", "nvic_use_fpu_at"),
         ("coprocessor_that_is_not_there", "nvic_other_coprocessor_at"),
@@ -136,6 +154,14 @@ def test_case_of_the_manual(cases: Cases, name: str) -> None:
 )
 def test_exception_is_taken_at_the_exact_instruction(cases: Cases, name: str, label: str) -> None:
     assert cases.results[name].seen[0].pc == cases.symbols[label]
+
+
+@pytest.mark.parametrize("loop", ["python", "auto"])
+def test_own_lines_are_as_many_instructions_late_in_cycle_time(loop: str) -> None:
+    cases = run_cases(loop, timing="cycles")
+
+    for name, label in LATE:
+        assert cases.results[name].seen[0].pc == cases.symbols[label]
 
 
 @pytest.mark.parametrize(

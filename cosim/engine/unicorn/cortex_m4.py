@@ -18,8 +18,9 @@ from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.loop import Loop, clock_of
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, in_log
+from cosim.engine.unicorn.m4_lines import LateLines
 from cosim.engine.unicorn.m4_protection import PPB_BASE, PPB_SIZE, M4Protection
-from cosim.engine.unicorn.m4_registers import FPCA, XPSR_T
+from cosim.engine.unicorn.m4_registers import FPCA, XPSR_IPSR, XPSR_T
 from cosim.engine.unicorn.m4_traps import (
     ALIGNMENT_BITS,
     DIVISION_BITS,
@@ -35,6 +36,7 @@ from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
     DEBUG_MONITOR,
+    FIRST_INTERRUPT,
     HARD_FAULT,
     MEM_MANAGE,
     SVCALL,
@@ -96,6 +98,7 @@ class CortexM4(M4Protection):
         self._waits_for_event = False
         self._send_event = event_line(machine, M4_SENDS)
         self._sleeps = 0
+        self._late = LateLines(machine.timers, self.lane, self.scs.nvic, self.pended)
         machine.interrupts.nvic.connect(self.line_changed)
 
     # -- accesses ----------------------------------------------------------------------------------------------
@@ -146,6 +149,10 @@ class CortexM4(M4Protection):
         """See `CorePorts.masks`."""
         return self.registers.masks()
 
+    def handling(self) -> int:
+        """See `CorePorts.handling`."""
+        return self.registers.mode().xpsr & XPSR_IPSR
+
     def request_reset(self) -> None:
         """See `CorePorts.request_reset`."""
         self.machine.reset_request(self.name)
@@ -166,6 +173,7 @@ class CortexM4(M4Protection):
 
     def reset(self) -> tuple[int, int] | None:
         """Registers to their reset values, MSP and PC from the vectors at 0; None when those cannot be read."""
+        self._late.forget()
         self.scs.reset()
         self.mpu.reset()
         self.debug.reset()
@@ -191,6 +199,14 @@ class CortexM4(M4Protection):
         super().set_state(state)
         if state in (CoreState.HELD, CoreState.LOCKED_UP, CoreState.OFF):
             self.systick.reset()
+
+    def line_changed(self, interrupt: int, level: bool) -> None:
+        """See `M4Exceptions.line_changed`; what this core's own instruction raises is taken late."""
+        number, nvic = FIRST_INTERRUPT + interrupt, self.scs.nvic
+        own = level and self.lane.busy and self.state is CoreState.RUNNING
+        if own and not nvic.pending >> number & 1:
+            self._late.delay(number)
+        super().line_changed(interrupt, level)
 
     def _on_tick(self) -> None:
         self.scs.nvic.pend(SYSTICK)
@@ -295,7 +311,7 @@ class CortexM4(M4Protection):
             self.take(SVCALL)
         elif number in (EXCP_EXCEPTION_EXIT, EXCP_PREFETCH_ABORT):
             self.complete()  # the branch; the instruction at its target was never announced
-            if self.pc >= EXC_RETURN and self.scs.nvic.active:
+            if self.pc >= EXC_RETURN and self.handling():
                 self.leave_handler(self.pc | 1)
             else:
                 self.take(MEM_MANAGE, IACCVIOL)
@@ -326,12 +342,12 @@ class CortexM4(M4Protection):
     def save(self) -> object:
         """See `Core.save`."""
         own = (self.event, self._waits_for_event, self._sleeps, dict(self._taken), dict(self._pended))
-        parts = (self.scs.save(), self.systick.save(), self.mpu.save(), self.debug.save())
+        parts = (self.scs.save(), self.systick.save(), self.mpu.save(), self.debug.save(), self._late.save())
         return super().save(), own, parts
 
     def load(self, state: Any) -> None:
         """See `Core.load`."""
-        base, own, (scs, systick, mpu, debug) = state
+        base, own, (scs, systick, mpu, debug, late) = state
         super().load(base)
         self.event, self._waits_for_event, self._sleeps, taken, pended = own
         self._taken, self._pended = dict(taken), dict(pended)
@@ -339,5 +355,6 @@ class CortexM4(M4Protection):
         self.systick.load(systick)
         self.mpu.load(mpu)
         self.debug.load(debug)
+        self._late.load(late)
         self.renew_view()
         self.update_traps(self.masks())

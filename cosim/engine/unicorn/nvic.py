@@ -24,7 +24,6 @@ SHCSR_BITS = {
     PENDSV: (0, 1 << 10, 0),
     SYSTICK: (0, 1 << 11, 0),
 }
-_FAULTS = (MEM_MANAGE, BUS_FAULT, USAGE_FAULT)
 _ALWAYS_ENABLED = sum(1 << n for n in (NMI, HARD_FAULT, SVCALL, PENDSV, SYSTICK))
 LOCKUP_PRIORITY, NMI_PRIORITY, LOWEST_PRIORITY = -1, -2, 256
 _NAMES = {
@@ -69,7 +68,9 @@ class Nvic:
         """Nothing is enabled, pending or active; a line that is high pends its interrupt."""
         self.enabled = _ALWAYS_ENABLED
         self.pending = self.levels
-        #: The active exceptions in the order of entry.
+        #: Pending exceptions that are not taken yet: their lines rose a moment ago (`m4_lines.py`).
+        self.late = 0
+        #: The active exceptions in the order of entry; before them those that software made active.
         self.active: tuple[int, ...] = ()
         self.priorities = bytearray(EXCEPTIONS)
         self.prigroup = 0
@@ -100,7 +101,9 @@ class Nvic:
 
     def most_urgent(self) -> int | None:
         """The pending and enabled exception that comes first: by priority, then by number."""
-        waiting = self.pending & self.enabled
+        return self._first(self.pending & self.enabled)
+
+    def _first(self, waiting: int) -> int | None:
         best: tuple[int, int] | None = None
         while waiting:
             lowest = waiting & -waiting
@@ -112,7 +115,7 @@ class Nvic:
 
     def takeable(self, masks: Masks) -> int | None:
         """The pending exception that preempts what runs now."""
-        number = self.most_urgent()
+        number = self._first(self.pending & self.enabled & ~self.late)
         if number is None or self.group_priority(number) >= self.execution_priority(masks):
             return None
         return number
@@ -127,11 +130,21 @@ class Nvic:
 
     # -- state -------------------------------------------------------------------------------------------------
 
-    def enable_faults(self, shcsr: int) -> None:
-        """Take over the enable bits of SHCSR."""
-        for number in _FAULTS:
+    def set_shcsr(self, value: int) -> None:
+        """Take over what software wrote to SHCSR (B3.2.13), active bits included: the handler at work stays the same.
+
+        An exception that software makes active counts for the execution priority, below what was entered before.
+        """
+        for number, (enable, active, pended) in SHCSR_BITS.items():
             bit = 1 << number
-            self.enabled = self.enabled | bit if shcsr & SHCSR_BITS[number][0] else self.enabled & ~bit
+            if enable:
+                self.enabled = self.enabled | bit if value & enable else self.enabled & ~bit
+            if pended:
+                self.pending = self.pending | bit if value & pended else self.pending & ~bit
+            if not value & active:
+                self.active = tuple(n for n in self.active if n != number)
+            elif number not in self.active:
+                self.active = (number, *self.active)
 
     def shcsr(self) -> int:
         """SHCSR as the state gives it."""
@@ -152,7 +165,12 @@ class Nvic:
 
     def pend(self, number: int) -> None:
         """`number` waits until nothing more urgent is handled."""
-        self.pending |= 1 << number
+        self.pend_all(1 << number)
+
+    def pend_all(self, numbers: int) -> None:
+        """The same for a set. What the core itself pends is not late."""
+        self.pending |= numbers
+        self.late &= ~numbers
 
     def unpend(self, numbers: int) -> None:
         """Clear the pending state of a set; an interrupt whose line is high, and that is not active, stays pending."""

@@ -18,7 +18,6 @@ from cosim.engine.unicorn.nvic import (
     NMI,
     PENDSV,
     PRIORITY_BITS,
-    SHCSR_BITS,
     SYSTICK,
     Masks,
     Nvic,
@@ -75,6 +74,8 @@ SCS_REGISTERS = (
     Register("SHPR2", 0xD1C, fields=(Field("PRI_11", 28, 4),)),
     Register("SHPR3", 0xD20, fields=(Field("PRI_12", 4, 4), Field("PRI_14", 20, 4), Field("PRI_15", 28, 4))),
     Register("SHCSR", 0xD24, fields=bits({
+        0: "MEMFAULTACT", 1: "BUSFAULTACT", 3: "USGFAULTACT", 7: "SVCALLACT", 8: "MONITORACT", 10: "PENDSVACT",
+        11: "SYSTICKACT",
         12: "USGFAULTPENDED", 13: "MEMFAULTPENDED", 14: "BUSFAULTPENDED", 15: "SVCALLPENDED",
         16: "MEMFAULTENA", 17: "BUSFAULTENA", 18: "USGFAULTENA",
     })),
@@ -123,6 +124,10 @@ class CorePorts(Protocol):
 
     def masks(self) -> Masks:
         """PRIMASK, FAULTMASK and BASEPRI."""
+        ...
+
+    def handling(self) -> int:
+        """IPSR: the number of the exception whose handler runs, 0 in Thread mode."""
         ...
 
     def request_reset(self) -> None:
@@ -267,7 +272,7 @@ class SystemControl(RegisterBlock):
         elif array == _ICER:
             nvic.enabled &= ~interrupts
         elif array == _ISPR:
-            nvic.pending |= interrupts
+            nvic.pend_all(interrupts)
         elif array == _ICPR:
             nvic.unpend(interrupts)
 
@@ -289,8 +294,8 @@ class SystemControl(RegisterBlock):
 
     def _icsr(self) -> int:
         nvic, masks = self.nvic, self._core.masks()
-        value = nvic.active[-1] if nvic.active else 0
-        value |= 1 << 11 if len(nvic.active) <= 1 else 0
+        value = self._core.handling()
+        value |= 1 << 11 if all(number == value for number in nvic.active) else 0
         number = nvic.most_urgent()
         held = Masks(False, masks.faultmask, masks.basepri)  # VECTPENDING disregards PRIMASK (B3.2.4)
         if number is not None and (not held.any or nvic.group_priority(number) < nvic.execution_priority(held)):
@@ -320,10 +325,7 @@ class SystemControl(RegisterBlock):
             first = 4 * int(name[-1])
             nvic.priorities[first : first + 4] = after.to_bytes(4, "little")
         elif name == "SHCSR":
-            nvic.enable_faults(after)
-            for number, (_, _, pended) in SHCSR_BITS.items():
-                if pended:
-                    nvic.pending = nvic.pending & ~(1 << number) | (bool(after & pended) << number)
+            nvic.set_shcsr(after)
         self._core.reconsider()
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
