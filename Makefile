@@ -16,7 +16,7 @@ WHEEL_TARGETS := x86_64-linux-gnu.2.17:manylinux_2_17_x86_64 \
 	aarch64-linux-gnu.2.17:manylinux_2_17_aarch64 \
 	x86_64-macos.10.13:macosx_10_13_x86_64 \
 	aarch64-macos.11.0:macosx_11_0_arm64
-SOURCES_OF_INSTALL := pyproject.toml setup.py cosim/engine/unicorn/loop.c
+SOURCES_OF_INSTALL := pyproject.toml setup.py cosim/engine/unicorn/loop.c $(wildcard cosim/engine/unicorn/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench fuzz lint format firmware firmware-check wheel wheels clean

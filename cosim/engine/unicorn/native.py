@@ -12,18 +12,19 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
-from cosim.engine.unicorn.traps import MAX_TRAPS, Trap, filters
+from cosim.engine.unicorn.traps import MAX_TRAPS, THUMB, Trap, filters
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
 
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 7
+ABI = 8
 MAX_RANGES = 32
 MAX_LANES = 8
 MAX_WAITS = 16
 _NO_REGISTER = 0xFF
+_IT, _OPENS_IT = 0xBF00, 1 << 31
 _IN_BLOCK = ctypes.CFUNCTYPE(None)
 _LEARN = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
 _TABLE = ctypes.c_void_p * 1024
@@ -80,14 +81,18 @@ class NativeLane(ctypes.Structure):
     then_fpu_free: int
 
     _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("retired", "limit", "origin_ps", "origin", "handle")),
+        *((name, ctypes.c_uint64) for name in ("retired", "limit")),
+        ("window", ctypes.c_void_p),
+        *((name, ctypes.c_uint32) for name in ("window_base", "window_size", "busy", "pc", "it_left", "traps_on")),
+        ("loop", ctypes.c_void_p),
+        *((name, ctypes.c_uint64) for name in ("origin_ps", "origin", "handle")),
         *((name, ctypes.c_uint64) for name in ("cycles", "fpu_free", "then_fpu_free", "unknown")),
-        *((name, ctypes.c_uint32) for name in ("busy", "pc", "it_left", "it_pc", "it_state", "attention", "runnable")),
-        *((name, ctypes.c_uint32) for name in ("mips", "traps_on", "trap", "pass_at", "timed", "thumb", "next")),
-        *((name, ctypes.c_uint32) for name in ("before", "refill", "unknown_at", "cost", "then_flags", "then_refill")),
-        *((name, ctypes.c_uint32) for name in ("two_states", "skipped", "refill_limit", "divide_least", "divide_most")),
+        *((name, ctypes.c_uint32) for name in ("it_pc", "it_state", "attention", "runnable", "mips", "trap")),
+        *((name, ctypes.c_uint32) for name in ("pass_at", "timed", "thumb", "next", "before", "refill", "unknown_at")),
+        *((name, ctypes.c_uint32) for name in ("cost", "then_flags", "then_refill", "two_states", "skipped")),
+        *((name, ctypes.c_uint32) for name in ("refill_limit", "divide_least", "divide_most", "arm_traps")),
         *((name, ctypes.c_uint32) for name in ("unaligned_halfword", "unaligned_odd", "unaligned_even", "waits")),
-        *((name, ctypes.c_uint32) for name in ("page_tag", "ranges", "last_range")),
+        *((name, ctypes.c_uint32) for name in ("page_tag", "ranges")),
         ("page", ctypes.c_void_p),
         ("host", ctypes.c_void_p),
         ("range", _Range * MAX_RANGES),
@@ -102,10 +107,6 @@ class NativeLane(ctypes.Structure):
     def settle(self, pc: int) -> None:
         """See `Lane.settle`."""
         _library().cosim_lane_settle(ctypes.byref(self), pc)
-
-
-class _Context(ctypes.Structure):
-    _fields_ = (("lane", ctypes.c_void_p), ("loop", ctypes.c_void_p))
 
 
 class _Loop(ctypes.Structure):
@@ -183,7 +184,6 @@ class NativeLoop:
     def __init__(self) -> None:
         self._library = _library()
         self._lanes: list[NativeLane] = []
-        self._contexts: list[_Context] = []
         self._loop = _Loop(
             *(
                 ctypes.cast(function, ctypes.c_void_p)
@@ -197,11 +197,9 @@ class NativeLoop:
     def add(self, handle: int, *, timed: bool) -> NativeLane:
         """See `Loop.add`."""
         lane = NativeLane(handle=handle, mips=1, timed=timed, thumb=1, next=NOWHERE, before=NOWHERE, page_tag=NOWHERE)
-        context = _Context()
-        if error := self._library.cosim_lane_init(ctypes.byref(self._loop), ctypes.byref(lane), ctypes.byref(context)):
+        if error := self._library.cosim_lane_init(ctypes.byref(self._loop), ctypes.byref(lane)):
             raise EngineError(f"the instruction hook cannot be set (Unicorn error {error})", engine="unicorn")
         self._lanes.append(lane)
-        self._contexts.append(context)
         return lane
 
     def set_counter(self, lane: Lane, counter: CycleCounter, failed: Callable[[BaseException], None]) -> None:
@@ -242,7 +240,7 @@ class NativeLoop:
             raise EngineError(f"{len(ranges)} executable ranges, at most {MAX_RANGES}", engine="unicorn")
         for index, r in enumerate(ranges):
             lane.range[index] = _Range(r.base, r.size, r.host)
-        lane.ranges, lane.last_range, lane.page_tag = len(ranges), 0, NOWHERE
+        lane.ranges, lane.window_size, lane.page_tag = len(ranges), 0, NOWHERE
 
     def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
         """See `Loop.set_traps`."""
@@ -251,6 +249,8 @@ class NativeLoop:
             raise EngineError(f"{len(traps)} traps, at most {MAX_TRAPS}", engine="unicorn")
         for table, values in zip(lane.filter, filters(traps), strict=True):
             table[:] = values
+        lane.filter[THUMB][_IT >> 8] |= _OPENS_IT
+        lane.arm_traps = any(trap.arm for trap in traps)
         for index, trap in enumerate(traps):
             zero = _NO_REGISTER if trap.when_zero is None else trap.when_zero
             unaligned = _NO_REGISTER if trap.when_unaligned is None else trap.when_unaligned

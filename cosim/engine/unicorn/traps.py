@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_TRAPS = 32
+MAX_TRAPS = 31
 THUMB, ARM = 0, 1
 
 
