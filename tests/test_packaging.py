@@ -101,32 +101,61 @@ def test_the_wheel_holds_nothing_else(plain_wheel: Path) -> None:
     assert list(plain_wheel.rglob("*.c")) == []
 
 
-def test_without_a_compiler_the_wheel_boots_the_demo_from_its_own_files(plain_wheel: Path, tmp_path: Path) -> None:
-    def cosim(*arguments: str) -> dict[str, object]:
-        command = [sys.executable, "-m", "cosim.cli", *arguments, "--json"]
-        environment = {**os.environ, "PYTHONPATH": str(plain_wheel)}
-        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
-        result = json.loads(run.stdout)
-        assert isinstance(result, dict)
-        return result
+def run_cosim(installed: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command `cosim` of an unpacked wheel, run in the directory `place`."""
+    command = [sys.executable, "-m", "cosim.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
-    checks = cosim("doctor")["checks"]
+
+def doctor_checks(installed: Path, place: Path) -> list[dict[str, object]]:
+    """What `cosim doctor` finds; it finds a boot possible."""
+    run = run_cosim(installed, place, "doctor", "--json")
+    assert run.returncode == 0, run.stderr
+    checks = json.loads(run.stdout)["checks"]
     assert isinstance(checks, list)
+    return checks
+
+
+def test_without_a_compiler_the_wheel_boots_the_demo_from_its_own_files(plain_wheel: Path, tmp_path: Path) -> None:
+    checks = doctor_checks(plain_wheel, tmp_path)
     by_group = {group: [c for c in checks if c["group"] == group] for group in ("platform", "firmware", "key")}
     for found in by_group.values():
         assert found
-        assert all(Path(check["detail"]).is_relative_to(plain_wheel) for check in found)
+        assert all(Path(str(check["detail"])).is_relative_to(plain_wheel) for check in found)
     assert [c["present"] for c in checks if c["name"] == "unicorn native loop"] == [False]
 
-    verdict = cosim("boot", str(plain_wheel / "cosim/_data/firmware/demo_m4.elf"))
+    boot = run_cosim(plain_wheel, tmp_path, "boot", str(plain_wheel / "cosim/_data/firmware/demo_m4.elf"), "--json")
+    assert boot.returncode == 0, boot.stderr
+    verdict = json.loads(boot.stdout)
     assert verdict["outcome"] == "booted"
     assert verdict["monitors_held"] is True
+    assert boot.stderr.count("the Python loop gives the same results") == 1
+
+
+def test_a_native_loop_for_another_machine_is_an_error_with_a_hint(plain_wheel: Path, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    shutil.copytree(plain_wheel, installed)
+    (installed / "cosim/engine/unicorn/_loop.so").write_bytes(b"\x7fELF, but of no machine")
+
+    [check] = [c for c in doctor_checks(installed, tmp_path) if c["name"] == "unicorn native loop"]
+    assert check["present"] is False
+    boot = run_cosim(installed, tmp_path, "boot", str(installed / "cosim/_data/firmware/demo_m4.elf"))
+    assert boot.returncode == 2
+    assert boot.stderr.splitlines()[-1].startswith("error:")
+    assert "the native loop cannot be loaded" in boot.stderr
+    assert "reinstall the package" in boot.stderr
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_with_a_compiler_the_wheel_holds_the_native_loop(unpacked: Path, tmp_path: Path) -> None:
+def test_with_a_compiler_the_wheel_holds_the_native_loop_for_every_python_3(unpacked: Path, tmp_path: Path) -> None:
     archive = call_backend(unpacked, "build_wheel", tmp_path, "cc")
 
-    names = zipfile.ZipFile(archive).namelist()
-    assert [name.split(".")[0] for name in names if name.endswith(".so")] == ["cosim/engine/unicorn/_loop"]
+    with zipfile.ZipFile(archive) as wheel:
+        assert [n for n in wheel.namelist() if n.endswith(".so")] == ["cosim/engine/unicorn/_loop.so"]
+        wheel.extractall(tmp_path / "installed")
+    python, abi, platform = archive.stem.split("-")[2:]
+    assert (python, abi) == ("py3", "none")
+    assert platform != "any"
+    [check] = [c for c in doctor_checks(tmp_path / "installed", tmp_path) if c["name"] == "unicorn native loop"]
+    assert check["present"] is True

@@ -64,6 +64,14 @@ def out_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def note_python_loop(engine: str) -> None:
+    """Say on stderr when the embedded engine has to do without its native loop; commands that run cores do it once."""
+    from cosim.engine.unicorn.native import library_path
+
+    if engine == "unicorn" and library_path() is None:
+        log("the native loop is not installed: the Python loop gives the same results, more slowly (`cosim doctor`)")
+
+
 def error_line(error: CosimError) -> str:
     """`error: FILE: message (hint)` in one printable line."""
     file = error.fields.get("file")

@@ -10,7 +10,16 @@ import click
 from cosim.cli._gdb import debugged, with_gdb
 from cosim.cli._log_files import LogFiles, with_log_files
 from cosim.cli._options import with_options
-from cosim.cli._output import INTERRUPTED, about, check_writable, log, out_json, read_input, write_atomically
+from cosim.cli._output import (
+    INTERRUPTED,
+    about,
+    check_writable,
+    log,
+    note_python_loop,
+    out_json,
+    read_input,
+    write_atomically,
+)
 from cosim.cli._report import as_dict, show
 from cosim.errors import RunInterrupted, UsageError
 from cosim.options import soc_config
@@ -60,6 +69,7 @@ def boot(
     if coredump is not None:
         check_writable(coredump)
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
+    note_python_loop(config.engine)
     image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
 

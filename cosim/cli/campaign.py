@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cosim.cli._output import INTERRUPTED, about, check_writable, log, out, out_json, read_input, write_atomically
+from cosim.cli._output import (
+    INTERRUPTED,
+    about,
+    check_writable,
+    log,
+    note_python_loop,
+    out,
+    out_json,
+    read_input,
+    write_atomically,
+)
 from cosim.errors import UsageError
 from cosim.options import FIREWALL, PROFILE
 from cosim.timeline import Style
@@ -90,6 +100,7 @@ def campaign(
     with about(path):
         image = bound_image(read_input(path))
         spec = CampaignSpec(image, Profile(profile), FirewallProfile(firewall), chosen, limit, seed)
+        note_python_loop("unicorn")
         ready = Campaign(spec)
         if case is not None:
             return _replay(ready, case, as_json=as_json)

@@ -18,6 +18,7 @@ from cosim.cli._output import (
     check_writable,
     error_line,
     log,
+    note_python_loop,
     out,
     out_json,
     read_input,
@@ -140,6 +141,7 @@ def rpmsg(
     if interactive is None:
         interactive = not (echo or texts or as_json) and sys.stdin.isatty()
     config = soc_config(settings)
+    note_python_loop(config.engine)
     image = signed_image(read_input(path), path, None)
     report: dict[str, object] = {"file": str(path), "wait_ms": wait, **settings}
     wish = _Wish(echo, size, texts, channel, endpoint, interactive, coredump, recovery)

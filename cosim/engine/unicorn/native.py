@@ -136,7 +136,14 @@ def _library() -> ctypes.CDLL:
             hint="install with a C compiler present, or use the python loop",
             engine="unicorn",
         )
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise EngineError(
+            f"the native loop cannot be loaded: {error}",
+            hint="reinstall the package so that it is built for this machine, or use the python loop",
+            engine="unicorn",
+        ) from None
     if library.cosim_loop_abi() != ABI:
         raise EngineError(
             f"the native loop in {path.name} has another version",
