@@ -241,7 +241,7 @@ class Bus:
 
     def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
         if isinstance(piece.target, MemoryBank):
-            if piece.size >= _LARGE and piece.target.read(piece.offset, piece.size) == data:
+            if piece.size >= _LARGE and piece.target.holds(piece.offset, data):
                 return  # wiping what is zero already; to drop translated code for it would cost far more than to look
             piece.target.write(piece.offset, data)
             for listener in self._write_listeners:

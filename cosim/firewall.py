@@ -123,6 +123,14 @@ class _Ddr:
         return " ".join(parts) or "NONE"
 
 
+def _deciding_registers() -> Iterator[tuple[str, str]]:
+    """Each target that the ETZPC guards, with the register that holds what decides about it."""
+    for target, number in DECPROT_IDS.items():
+        yield target, f"DECPROT{number // 16}"
+    for target, (number, _) in _TZMA_TARGETS.items():
+        yield target, f"TZMA{number}_SIZE"
+
+
 class Firewall:
     """The policy. `ddr_base` is the A7 physical address of the target `ddr`."""
 
@@ -144,13 +152,15 @@ class Firewall:
         self._described = {target: rule.describe() for target, rule in self._rules.items()}
         # First of all listeners: what others do about the event already meets the registers as they are.
         log.listen(self._on_record)
-        #: The register that holds what decides about a target, and its value when the answers were last looked at.
-        self._register_of = {target: f"DECPROT{number // 16}" for target, number in DECPROT_IDS.items()}
-        self._register_of.update((target, f"TZMA{number}_SIZE") for target, (number, _) in _TZMA_TARGETS.items())
-        self._seen = dict.fromkeys(self._register_of.values(), -1)
+        #: The targets about which a register of the ETZPC decides, and its value when the answers were last looked at.
+        self._targets_of: dict[str, tuple[str, ...]] = {}
+        for target, register in _deciding_registers():
+            self._targets_of[register] = (*self._targets_of.get(register, ()), target)
+        self._seen = dict.fromkeys(self._targets_of, -1)
+        self._programmings = tzc.programmings
         self._etzpc = etzpc
-        etzpc.listen(self._on_etzpc_change)
-        tzc.listen(lambda: self._update(("ddr",), report=True))
+        etzpc.listen(lambda: self._update(self._changed_by_etzpc(), report=True))
+        tzc.listen(lambda: self._update(self._changed_by_tzc(), report=True))
 
     def allows(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> bool:
         """Whether an access of `size` bytes at `offset` of `target` is allowed as a whole."""
@@ -170,19 +180,19 @@ class Firewall:
         payload = record.payload
         if type(payload) is RegisterWritten:
             if payload.block == self._etzpc.name:
-                self._forget_all_but_ddr()
+                for target in self._targets_of.get(payload.register, ()):
+                    self._allowed.pop(target, None)
             elif payload.block == self._tzc.name:
                 self._allowed.pop("ddr", None)
 
-    def _on_etzpc_change(self) -> None:
-        now = {register: self._etzpc.value(register) for register in self._seen}
-        changed = {register for register, value in now.items() if value != self._seen[register]}
-        self._seen = now
-        self._update(tuple(t for t, register in self._register_of.items() if register in changed), report=True)
+    def _changed_by_etzpc(self) -> tuple[str, ...]:
+        before, self._seen = self._seen, {register: self._etzpc.value(register) for register in self._seen}
+        changed = (register for register, value in self._seen.items() if value != before[register])
+        return tuple(target for register in changed for target in self._targets_of[register])
 
-    def _forget_all_but_ddr(self) -> None:
-        ddr = self._allowed.get("ddr", {})
-        self._allowed = {"ddr": ddr}
+    def _changed_by_tzc(self) -> tuple[str, ...]:
+        before, self._programmings = self._programmings, self._tzc.programmings
+        return ("ddr",) if self._programmings != before else ()
 
     def _ranges(self, initiator: Initiator, target: str, kind: AccessKind) -> tuple[tuple[int, int], ...]:
         found: list[tuple[int, int]] = []
@@ -229,16 +239,13 @@ class Firewall:
 
     def resync(self) -> None:
         """After the models were restored from a snapshot: tell the listeners what differs, log nothing."""
-        self._seen = dict.fromkeys(self._seen, -1)
-        self._update(tuple(self._rules), report=False)
+        self._allowed.clear()  # it may be of registers that changed while nobody could tell
+        self._update((*self._changed_by_etzpc(), *self._changed_by_tzc()), report=False)
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
-        if "ddr" in targets:
-            self._allowed.pop("ddr", None)
-        if targets != ("ddr",):
-            self._forget_all_but_ddr()
         changed = []
         for target in targets:
+            self._allowed.pop(target, None)
             before, after = self._described[target], self._rules[target].describe()
             if before != after:
                 self._described[target] = after

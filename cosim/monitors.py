@@ -13,6 +13,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cosim.events import (
     AccessDenied,
@@ -20,17 +21,22 @@ from cosim.events import (
     EventLog,
     FirewallChanged,
     ForeignWrite,
+    MachineEvent,
     MonitorBroken,
+    Payload,
     Record,
     RegisterWritten,
 )
 from cosim.image_history import Command, ImageHistory, LoadedRange, bank_of, command_of
 from ta.errors import BusFault
 from ta.events import (
+    CommandInvoked,
     CommandReturned,
     ImageAuthenticated,
     ProcessorStarted,
     ResourceTableLocated,
+    TaDied,
+    TaEvent,
 )
 
 #: Reads `size` bytes at an A7 physical address without side effects and without the firewall.
@@ -67,27 +73,28 @@ class MonitorResult:
         }
 
 
-class Monitor(ABC):
-    """One invariant: `feed` it every record in order, ask for its `result` at any time.
+Report = Callable[[str, str], None]
 
-    `report` is called with the detail each time the invariant breaks; at most 16 times.
+
+class Monitor(ABC):
+    """One invariant: let it `observe` the records that concern it in order, ask for its `result` at any time.
+
+    `image` is what the log says so far, kept up to date by the caller. `report` is called with the detail each time the
+    invariant breaks; at most 16 times.
     """
 
     name: str
     description: str
+    #: The payloads of the records that it has to see.
+    concerns: ClassVar[tuple[type[Payload], ...]]
     #: What `result` says while nothing was checked.
     idle = "nothing happened that this could be checked on"
 
-    def __init__(self, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
-        self.image = ImageHistory()
+    def __init__(self, image: ImageHistory, report: Report) -> None:
+        self.image = image
         self._report = report
         self._breaks: list[tuple[int, str]] = []
         self._checked: tuple[int, str] | None = None
-
-    def feed(self, record: Record) -> None:
-        """Take notice of one record."""
-        self.image.feed(record.payload)
-        self.observe(record)
 
     @abstractmethod
     def observe(self, record: Record) -> None:
@@ -118,9 +125,10 @@ class NothingRunsUnauthenticated(Monitor):
     name = "no-run-before-authentication"
     description = "The M4 runs nothing before its image was authenticated and the TA started it."
     idle = "no image was offered and the M4 was not released"
+    concerns = (TaEvent, MachineEvent)  # any event of the M4 tells how many instructions it retired
 
-    def __init__(self, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
-        super().__init__(report)
+    def __init__(self, image: ImageHistory, report: Report) -> None:
+        super().__init__(image, report)
         self._retired = 0
         self._may_run = False
 
@@ -143,7 +151,7 @@ class NothingRunsUnauthenticated(Monitor):
             if retired > self._retired and not allowed:
                 self._break(record, f"the M4 retired {retired - self._retired} instructions before START")
             self._retired = max(self._retired, retired)
-        if command_of(record.payload) is Command.LOAD and not image.was_started and not self._retired:
+        if not (image.was_started or self._retired) and command_of(record.payload) is Command.LOAD:
             self._hold(record, "the M4 retired no instruction")
 
 
@@ -159,11 +167,10 @@ class LoadedImageUntouched(Monitor):
     name = "image-untouched"
     description = "The normal world changes nothing of the loaded image between authentication and RELEASE."
     idle = "no authenticated image was started"
+    concerns = (FirewallChanged, ImageAuthenticated, ProcessorStarted, CommandInvoked, ForeignWrite, AccessDenied)
 
-    def __init__(
-        self, read: DebugRead, *, isolated: bool, report: Callable[[str, str], None] = lambda _name, _detail: None
-    ) -> None:
-        super().__init__(report)
+    def __init__(self, image: ImageHistory, report: Report, read: DebugRead, *, isolated: bool) -> None:
+        super().__init__(image, report)
         self._read = read
         self._isolated = isolated
         self._attributes: dict[str, str] = {}
@@ -228,9 +235,10 @@ class TableAsAuthenticated(Monitor):
     name = "resource-table"
     description = "The resource table lies at the reported address and equals the authenticated one."
     idle = "no image with a resource table was loaded"
+    concerns = (ImageAuthenticated, CommandReturned, ProcessorStarted)
 
-    def __init__(self, read: DebugRead, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
-        super().__init__(report)
+    def __init__(self, image: ImageHistory, report: Report, read: DebugRead) -> None:
+        super().__init__(image, report)
         self._read = read
         self._compared: dict[str, None] = {}
 
@@ -266,9 +274,10 @@ class NothingLeftBehind(Monitor):
     name = "nothing-left"
     description = "After RELEASE or a refused LOAD nothing of the image is left in the M4's memories."
     idle = "no RELEASE and no refused LOAD"
+    concerns = (CommandReturned, TaDied)
 
-    def __init__(self, read: DebugRead, report: Callable[[str, str], None] = lambda _name, _detail: None) -> None:
-        super().__init__(report)
+    def __init__(self, image: ImageHistory, report: Report, read: DebugRead) -> None:
+        super().__init__(image, report)
         self._read = read
 
     def observe(self, record: Record) -> None:
@@ -291,6 +300,7 @@ class BootControlIsSecure(Monitor):
     name = "boot-control"
     description = "Only the secure world changes RCC_MP_GCR.BOOT_MCU."
     idle = "nobody wrote RCC_MP_GCR"
+    concerns = (RegisterWritten, AccessDenied)
 
     def observe(self, record: Record) -> None:
         """Check who writes the register."""
@@ -316,23 +326,31 @@ class Monitors:
         def report(name: str, detail: str) -> None:
             log.emit(MonitorBroken(name, detail))
 
+        self._image = image = ImageHistory()
         self.monitors: tuple[Monitor, ...] = (
-            NothingRunsUnauthenticated(report),
-            LoadedImageUntouched(read, isolated=isolated, report=report),
-            TableAsAuthenticated(read, report),
-            NothingLeftBehind(read, report),
-            BootControlIsSecure(report),
+            NothingRunsUnauthenticated(image, report),
+            LoadedImageUntouched(image, report, read, isolated=isolated),
+            TableAsAuthenticated(image, report, read),
+            NothingLeftBehind(image, report, read),
+            BootControlIsSecure(image, report),
         )
+        self._concerned: dict[type[Payload], tuple[Monitor, ...]] = {}  # by payload, as they come
         for record in tuple(log):
             self.feed(record)
         log.listen(self.feed)
 
-    def feed(self, record: Record) -> None:
-        """Hand one record to every monitor; their own reports are not fed back."""
-        if isinstance(record.payload, MonitorBroken):
+    def feed(self, record: Record, without: type[Monitor] | None = None) -> None:
+        """Hand one record to the monitors that it concerns, but for `without`; their own reports are not fed back."""
+        kind = type(record.payload)
+        if kind is MonitorBroken:
             return
-        for monitor in self.monitors:
-            monitor.feed(record)
+        concerned = self._concerned.get(kind)
+        if concerned is None:
+            concerned = self._concerned[kind] = tuple(m for m in self.monitors if issubclass(kind, m.concerns))
+        self._image.feed(record.payload)
+        for monitor in concerned:
+            if type(monitor) is not without:
+                monitor.observe(record)
 
     def results(self) -> tuple[MonitorResult, ...]:
         """The state of every invariant, in a fixed order."""

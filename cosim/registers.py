@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import ClassVar
 
 from cosim.access import AccessKind, Deny, Initiator
@@ -117,9 +118,13 @@ def set_clear_pair(name: str, offset: int, reset: int, fields: tuple[Field, ...]
 
 @dataclass(frozen=True)
 class BlockState:
-    """A snapshot of a block: register values by holder, which unmodelled registers were reported, the model's extra."""
+    """A snapshot of a block: register values by holder, which unmodelled registers were reported, the model's extra.
 
-    values: tuple[tuple[str, int], ...]
+    `registers` is the table of the block that it fits.
+    """
+
+    registers: tuple[Register, ...]
+    values: MappingProxyType[str, int]
     reported: frozenset[tuple[int, AccessKind]]
     extra: object
 
@@ -197,14 +202,14 @@ class RegisterBlock:
 
     def save(self) -> BlockState:
         """The complete state, as an immutable value for `load`."""
-        return BlockState(tuple(self._values.items()), frozenset(self._reported), self.save_extra())
+        values = MappingProxyType(self._values.copy())
+        return BlockState(self.registers, values, frozenset(self._reported), self.save_extra())
 
     def load(self, state: object) -> None:
         """Restore what `save` of the same kind of block returned. Raises `EngineError` for anything else."""
-        values = dict(state.values) if isinstance(state, BlockState) else {}
-        if not isinstance(state, BlockState) or values.keys() != self._resets.keys():
+        if not isinstance(state, BlockState) or state.registers is not self.registers:
             raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
-        self._values = values
+        self._values = state.values.copy()
         self._reported = set(state.reported)
         self.load_extra(state.extra)
 

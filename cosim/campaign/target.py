@@ -245,13 +245,8 @@ class Target:
     def _feed(self, record: Record) -> None:
         payload = record.payload
         stops = isinstance(payload, CommandInvoked) and payload.command == Command.STOP_FW
-        if not (self._firmware_stores and stops):
-            self._monitors.feed(record)
-            return
         # At STOP this monitor takes every change of constants for the normal world's.
-        for monitor in self._monitors.monitors:
-            if not isinstance(monitor, LoadedImageUntouched):
-                monitor.feed(record)
+        self._monitors.feed(record, LoadedImageUntouched if self._firmware_stores and stops else None)
 
     def _compare(self, reference: Reference) -> list[str]:
         """What differs from the signed image at the moment of START."""

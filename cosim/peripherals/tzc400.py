@@ -111,6 +111,8 @@ class Tzc400(RegisterBlock):
         self._level = False
         self._listeners: list[Callable[[], None]] = []
         self._maps: dict[Initiator, tuple[Span, ...]] = {}  # decided once per programming
+        #: How often the answers may have changed.
+        self.programmings = 0
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each write that changed gates or regions, and after a reset; not after `load`."""
@@ -149,7 +151,7 @@ class Tzc400(RegisterBlock):
     def reset(self) -> None:
         """Back to the reset values: gates closed, only region 0."""
         super().reset()
-        self._maps.clear()
+        self._forget()
         self._update_irq()
         self._tell()
 
@@ -161,13 +163,20 @@ class Tzc400(RegisterBlock):
             self._clear(written)
         self._update_irq()
         if before != after:
-            self._maps.clear()
+            self._forget()
             self._tell()
 
-    def load_extra(self, extra: object) -> None:  # noqa: ARG002
-        """Bring what follows from the registers in line with the restored ones."""
-        self._maps.clear()
+    def load(self, state: object) -> None:
+        """See `RegisterBlock.load`; what was decided stays where the registers do."""
+        before = self._values
+        super().load(state)
+        if self._values != before:
+            self._forget()
         self._update_irq()
+
+    def _forget(self) -> None:
+        self._maps.clear()
+        self.programmings += 1
 
     def _clear(self, filters: int) -> None:
         status = self.value("INT_STATUS")

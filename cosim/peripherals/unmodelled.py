@@ -61,6 +61,10 @@ _RUNS = {
 _LARGE = (("ttfdcan", 0x4400E000, 0x4000), ("otg", 0x49000000, 0x40000), ("gpu", 0x59000000, 0x40000))
 
 
+#: The snapshot of a page that nobody touched.
+_UNTOUCHED = ((), ())
+
+
 @dataclass(frozen=True)
 class Region:
     """A part of the map that no modelled block covers; `base` is where the block of that name begins."""
@@ -151,6 +155,8 @@ class Unmodelled:
 
     def load(self, state: object) -> None:
         """Restore what `save` returned. Raises `EngineError` for anything else."""
+        if state == _UNTOUCHED and not self._values and not self._touched:
+            return  # nearly all of them, in nearly all snapshots
         match state:
             case (tuple(values), tuple(touched)):
                 self._values, self._touched = dict(values), dict(touched)

@@ -57,3 +57,13 @@ def test_reset_of_the_tzc_counts_at_once(soc: Soc) -> None:
     soc.blocks["tzc"].reset()
 
     assert denies(soc.firewall, "ddr") == CLOSED
+
+
+def test_who_hears_of_a_write_to_the_etzpc_already_meets_the_new_rights(soc: Soc) -> None:
+    seen: list[str | None] = []
+    assert denies(soc.firewall, "usart1") is None
+    soc.log.listen(lambda _record: seen.append(denies(soc.firewall, "usart1")))
+    soc.blocks["etzpc"].write(DECPROT0, 4, 0, Initiator.A7_S)
+
+    assert seen
+    assert set(seen) == {"ETZPC_DECPROT0.USART1=S_RW"}

@@ -131,3 +131,35 @@ def test_on_another_system_a_bank_is_saved_and_restored_all_the_same(size: int) 
     bank.reset()
     assert bank.read(0, size) == bytes(size)
     assert bank.host_address == before
+
+
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("chunks", [1, 16, 17, 40])
+def test_a_restore_brings_back_every_chunk_whoever_wrote_it(
+    chunks: int, other: bool, request: pytest.FixtureRequest
+) -> None:
+    if other:
+        request.getfixturevalue("other_system")
+    size = chunks * CHUNK - 0x1000
+    bank = MemoryBank("ddr", size)
+    kept = chunks // 3 * CHUNK
+    ctypes.memmove(bank.host_address + kept, b"kept", 4)
+    before, state = bank.read(0, size), bank.save()
+    for chunk in range(0, chunks, 3):
+        bank.write(chunk * CHUNK + 7, b"by the bus")
+    for chunk in range(0, chunks, 4):
+        ctypes.memmove(bank.host_address + chunk * CHUNK + 0x800, b"by a core", 9)
+    ctypes.memmove(bank.host_address + size - 1, b"e", 1)
+    bank.load(state)
+    assert bank.read(0, size) == before
+    assert bank.save() == state
+
+
+def test_a_bank_tells_whether_it_holds_bytes(bank: MemoryBank) -> None:
+    bank.write(CHUNK - 2, b"abcd")
+    assert bank.holds(CHUNK - 2, b"abcd")
+    assert bank.holds(SIZE, b"")
+    assert not bank.holds(CHUNK - 2, b"abce")
+    assert not bank.holds(CHUNK - 1, b"abcd")
+    with pytest.raises(BusFault):
+        bank.holds(SIZE - 1, b"ab")
