@@ -37,7 +37,7 @@ FLOORS = (
     (
         "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols",
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
-        "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux", "cosim.waveform",
+        "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux", "cosim.waveform", "cosim.gdb",
     ),
     ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 )  # fmt: skip

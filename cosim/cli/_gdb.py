@@ -19,18 +19,14 @@ _SHOWN_LINES, _MOST_LINES = 20, 1000
 
 
 def with_gdb(function: F) -> F:
-    """Decorate a click command with the options; they arrive as `gdb`, a port or None, and `gdb_core`."""
-    core = click.option(
-        "--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="Which core."
-    )
-    port = click.option(
+    """Decorate a click command with `--gdb`; it arrives as `gdb`, a port or None."""
+    return click.option(
         "--gdb", type=click.IntRange(0, 0xFFFF), metavar="PORT", help="Let GDB in at this TCP port; 0: a free one."
-    )
-    return port(core(function))
+    )(function)
 
 
 @contextlib.contextmanager
-def debugged(soc: Soc, port: int | None, core: str) -> Iterator[Callable[[int], None]]:
+def debugged(soc: Soc, port: int | None, core: str = "m4") -> Iterator[Callable[[int], None]]:
     """While entered, GDB is let in at `port`. Yields what has to be called with the exit code at the end.
 
     Raises `EngineError` where the engine lets no debugger in, `UsageError` where the port cannot be had.

@@ -39,6 +39,7 @@ _ELF_MAGIC = b"\x7fELF"
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
 @with_gdb
+@click.option("--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="Which GDB gets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
 def boot(
     *,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cosim.cli._gdb import debugged, with_gdb
 from cosim.cli._log_files import LogFiles, with_log_files
 from cosim.cli._options import with_options
 from cosim.cli._output import (
@@ -106,6 +107,7 @@ class _Wish:
 @click.option("--recovery/--no-recovery", default=True, show_default=True, help="Start a crashed firmware anew, once.")
 @with_options()
 @with_log_files
+@with_gdb
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def rpmsg(
     *,
@@ -121,6 +123,7 @@ def rpmsg(
     recovery: bool,
     events: Path | None,
     vcd: Path | None,
+    gdb: int | None,
     as_json: bool,
     **settings: object,
 ) -> int:
@@ -156,8 +159,9 @@ def rpmsg(
     try:
         with about(path):
             session = RpmsgSession(soc, image, wait_ps=wait * MILLISECOND_PS)
-            with Interruptible(soc, save) as interrupt:
+            with Interruptible(soc, save) as interrupt, debugged(soc, gdb) as finish:
                 ok, interrupted = _run(session, wish, report, interrupt)
+                finish(0 if ok else 1)
         _conclude(session, report)
     finally:
         save()

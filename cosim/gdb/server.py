@@ -66,7 +66,7 @@ class GdbServer:
         self._breakpoints: set[int] = set()
         self._watches: set[Watch] = set()
         self._stop_reply = b""
-        self._locked_up = False
+        self._locked_up = self._left = False
         self._core.stop_at((), every=True)
 
     def __enter__(self) -> GdbServer:
@@ -111,6 +111,8 @@ class GdbServer:
 
     def _talk(self, why: bytes) -> None:
         """The machine stands still: do what GDB wants until it lets it go on."""
+        if self._left:
+            return
         self._stop_reply = why
         try:
             if self._connection is None:
@@ -140,6 +142,7 @@ class GdbServer:
         self._leave()
 
     def _leave(self) -> None:
+        self._left = True
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -84,12 +84,13 @@ class Breakpoints:
         wanted = (address, address) in self._hooks or _ANYWHERE in self._hooks
         return wanted and (address, self._core.lane.retired) != self._passed
 
-    def _on_code(self, uc: Any, address: int, _size: int, _data: Any) -> None:
+    def _on_code(self, uc: Any, address: int, size: int, _data: Any) -> None:
         """Unicorn is about to execute the instruction at `address`, and the loop has seen it."""
         core, lane = self._core, self._core.lane
-        # With a trap the block behind an instruction that unmasks interrupts is at work; it ends first.
-        if not lane.busy or lane.trap or core.given_up() or not self._is_at(address):
+        if not lane.busy or core.given_up() or not self._is_at(address):
             return
+        if lane.trap and not self._springs_at(address, size):
+            return  # the rest of an IT block behind what has to stop the core for the engine; it ends first
         self._hit = True
         lane.busy, lane.attention = 0, 1
         if lane.it_left and lane.it_pc == address:
@@ -98,6 +99,13 @@ class Breakpoints:
         else:
             lane.it_left = 0  # the block that this instruction opens, if it is an IT
             uc.emu_stop()
+
+    def _springs_at(self, address: int, size: int) -> bool:
+        """Whether the trap of the lane, one that stops behind its instruction, is about the one at `address`."""
+        trap, code = self._core.traps[self._core.lane.trap - 1], self._core.read_code(address, size)
+        first, second = int.from_bytes(code[:2], "little"), int.from_bytes(code[2:], "little")
+        opcode = first if size == 2 else second << 16 | first if trap.arm else first << 16 | second
+        return trap.size == size and opcode & trap.mask == trap.value
 
     def _on_access(self, _uc: Any, _access: int, address: int, size: int, _value: int, watch: Watch) -> None:
         """Memory is about to be read or written near what is watched: the core stops behind the instruction."""
