@@ -99,6 +99,8 @@ PAIRS = (
     ("loads after write-back of the same base", "ldr r0, [r1], #4; ldr r2, [r1], #4", "51f8040b51f8042b", 4),
     ("loads after write-back of another base", "ldr r0, [r1], #4; ldr r2, [r3], #4", "51f8040b53f8042b", 3),
     ("two stores", "str r0, [r1]; str r2, [r3]", "08601a60", 2),
+    ("two stores by one base that is written back", "str r0, [r1], #4; str r2, [r1], #4", "41f8040b41f8042b", 3),
+    ("two stores after write-back of another base", "str r0, [r1], #4; str r2, [r3], #4", "41f8040b43f8042b", 2),
     ("a store and a load behind it", "str r0, [r1]; ldr r2, [r3]", "08601a68", 4),
     ("a store and a multiple load behind it", "str r0, [r1]; ldm r3, {r4, r5}", "086093e83000", 5),
     ("a store and a multiple store behind it", "str r0, [r1]; stm r3!, {r4, r5}", "086030c3", 4),
