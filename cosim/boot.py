@@ -160,7 +160,7 @@ class _TableWatch:
     def _look(self, at_ps: int) -> None:
         """Read the trace buffers, and again a while later as long as the firmware may write into them."""
         self._read_traces()
-        if self._soc.m4.state in _ALIVE and self._soc.a7.state is CoreState.RUNNING:
+        if self._soc.m4.state in _ALIVE and self._soc.a7.state in _ALIVE:
             self._alarm.set(at_ps + TRACE_EVERY_PS)
 
     def _read_traces(self) -> None:

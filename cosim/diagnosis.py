@@ -26,6 +26,8 @@ _M4 = "m4"
 _FAULTS = ("NMI", "HardFault", "MemManage", "BusFault", "UsageFault")
 #: How near the access and the core's last place must be for the one to explain the other, without symbols.
 _NEAR = 64
+#: Of what may wake the core, how many are named.
+_MOST_WAKES = 6
 #: CFSR (ARMv7-M manual, B3.2.15): what a set bit says.
 _CFSR = {
     0: "an instruction was fetched where nothing may be executed (IACCVIOL)",
@@ -246,10 +248,13 @@ class _Case:
         waited = self._waited_for(core)
         if waited is not None:
             yield waited
+        elif core.state is CoreState.SLEEPING and core.wakes:
+            hint = "An RTOS idles between two events: let it run longer (`cosim boot --run`), or see what should come."
+            text = f"the M4 sleeps (WFI or WFE) until it is woken by {_some(core.wakes)}"
+            yield self._at(core.pc, "idle", text, hint)
         elif core.state is CoreState.SLEEPING:
             hint = "Unmask the interrupt it waits for in NVIC, EXTI and the peripheral."
-            text = "the M4 sleeps (WFI or WFE) and nothing that it enabled wakes it"
-            yield self._at(core.pc, "sleeping", text + (", PRIMASK is set" if core.masked else ""), hint)
+            yield self._at(core.pc, "sleeping", "the M4 sleeps (WFI or WFE) and nothing that it enabled wakes it", hint)
         elif core.state is CoreState.RUNNING and core.ipsr:
             hint = "It never returned from that handler; a default handler that loops is the usual reason."
             yield self._at(core.pc, "in-handler", f"the M4 runs in the handler of exception {core.ipsr}", hint)
@@ -303,6 +308,11 @@ def _concerns_m4(record: Record) -> bool:
 
 def _is_lockup(record: Record) -> bool:
     return isinstance(record.payload, CoreStopped) and record.payload.reason.startswith("lockup")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_MOST_WAKES])
+    return shown + (f" and {len(names) - _MOST_WAKES} more" if len(names) > _MOST_WAKES else "")
 
 
 def _there(address: int) -> str:

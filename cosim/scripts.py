@@ -5,7 +5,7 @@ Every script ends with SYSTEM_OFF. `address` and `size` are those of the signed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cosim import client
@@ -17,6 +17,8 @@ READY_ADDRESS, READY_STATE = 0x5C00A14C, 2
 READY_PAUSE, READY_READS = 1000, 6500
 #: How long the firmware runs on after it reported: about 100,000 M4 instructions.
 RUN_ON = 150_000
+#: What the GIC does not have, so that only its timeout ends a wait for it.
+NO_INTERRUPT = 1023
 #: Sessions are numbered from 1, and a boot is alone on its SoC.
 SESSION = 1
 #: An instruction that no demo has: `udf #0` twice.
@@ -78,6 +80,17 @@ def flow(*parts: Step | Sequence[Step]) -> Script:
 def kernel_flow(address: int, size: int, run_on: int = RUN_ON) -> Script:
     """The whole life of a firmware: load, start, ready, run on, stop, release."""
     return flow(loading(address, size), start(), until_ready(), client.spin(run_on), stop())
+
+
+def timed_flow(milliseconds: int) -> Callable[[int, int], Script]:
+    """The same life, whose firmware runs that long from START on, ready or not, while the normal world sleeps."""
+
+    def script(address: int, size: int) -> Script:
+        sleep = client.wait_interrupt(NO_INTERRUPT, 1000 * milliseconds)
+        ready = client.wait32(READY_ADDRESS, 0xFFFFFFFF, READY_STATE, 1)
+        return flow(loading(address, size), start(), sleep, ready, stop())
+
+    return script
 
 
 def restart(address: int, size: int) -> Script:

@@ -12,6 +12,8 @@ _SYMBOL = struct.Struct("<IIIBBH")
 _SHT_SYMTAB, _STT_FUNC, _LINK_OFFSET = 2, 2, 24
 #: Bounds for hostile files: symbols read of one table, bytes of a name, bytes that a function may be long.
 MOST_SYMBOLS, _LONGEST_NAME, _LARGEST = 65536, 256, 0x100000
+#: Bytes that a function without a size is taken to have at most.
+_MOST_UNSIZED = 0x1000
 
 
 class Symbols:
@@ -42,7 +44,12 @@ class Symbols:
             return None
         start = self._starts[index]
         _, size = self._functions[start]
-        return start if (address & ~1) < start + max(size, 2) else None
+        return start if (address & ~1) < start + (size or self._unsized(index)) else None
+
+    def _unsized(self, index: int) -> int:
+        """Assembler often states no size: up to the next function, and not far."""
+        following = self._starts[index + 1 : index + 2]
+        return min([_MOST_UNSIZED, *(start - self._starts[index] for start in following)])
 
 
 def _functions(elf: Elf, table: Section) -> dict[int, tuple[str, int]]:

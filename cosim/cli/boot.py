@@ -30,12 +30,21 @@ if TYPE_CHECKING:
     from cosim.linux.crash import CrashDump
 
 _ELF_MAGIC = b"\x7fELF"
+_LONGEST_RUN_MS = 600_000
 
 
 @click.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--pubkey", type=click.Path(path_type=Path), help="Key (PEM) to verify with; default: the test key.")
 @with_options()
+@click.option(
+    "--run",
+    "run_ms",
+    type=click.IntRange(1, _LONGEST_RUN_MS),
+    metavar="MS",
+    help="Let the firmware run that long from START on, in virtual time. Default: until it reports in TAMP BKP19R that"
+    " it is ready, or 20 ms.",
+)
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
 @with_gdb
@@ -45,6 +54,7 @@ def boot(
     *,
     path: Path,
     pubkey: Path | None,
+    run_ms: int | None,
     coredump: Path | None,
     events: Path | None,
     vcd: Path | None,
@@ -63,7 +73,8 @@ def boot(
     from cosim.cli._interrupt import Interruptible
     from cosim.diagnosis import explain
     from cosim.linux.crash import CrashDump
-    from cosim.soc import Soc
+    from cosim.scripts import kernel_flow, timed_flow
+    from cosim.soc import DEFAULT_BUDGET_PS, Soc
     from ta.keys import load_public_key
 
     files = LogFiles(events, vcd)
@@ -88,7 +99,9 @@ def boot(
             soc = Soc(config)
             dump = None if coredump is None else CrashDump(soc)
             with Interruptible(soc, save), debugged(soc, gdb, gdb_core) as finish:
-                report = attempt(soc, image, listen=listen)
+                script = kernel_flow if run_ms is None else timed_flow(run_ms)
+                budget_ps = DEFAULT_BUDGET_PS + (run_ms or 0) * 10**9
+                report = attempt(soc, image, script=script, listen=listen, budget_ps=budget_ps)
                 finish(report.exit_code)
     finally:
         # Whatever ended the run, what happened until then is what the user wants to see.

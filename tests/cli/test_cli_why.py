@@ -20,6 +20,9 @@ SPI2_SR = 0x4000B014  # SPI2 has no model
 POLL = "0248" + "0168" + "0029" + "fcd0" + NOP + NOP + struct.pack("<I", SPI2_SR).hex()
 #: the same for a register of the TZC, which is the secure world's
 POLL_DENIED = POLL[:24] + struct.pack("<I", 0x5C006000).hex()
+#: SysTick at its longest period, 80 ms, with its interrupt; then WFI for ever; TICKED is its handler, bx lr
+TICK = "0348" + "0449" + "4160" + "8160" + "0721" + "0160" + WFI + "fde7" + "10e000e0" + "ffffff00" + "7047"
+TICKED = CODE + 24 | 1
 
 
 def elf(*parts: tuple[int, bytes]) -> bytes:
@@ -84,6 +87,7 @@ def causes(value: dict[str, object]) -> list[str]:
         pytest.param(program(POLL), "waits-unmodelled", id="waits-for-something-unmodelled"),
         pytest.param(program(POLL_DENIED), "waits-denied", id="waits-for-something-denied"),
         pytest.param(program(WFI + LOOP), "sleeping", id="sleeps-for-good"),
+        pytest.param(program(TICK, handler=TICKED), "idle", id="sleeps-until-its-timer"),
         pytest.param(program(LOOP), "not-ready", id="spin"),
     ],
 )  # fmt: skip
@@ -104,6 +108,38 @@ def test_a_cause_names_function_and_address_of_the_instruction(
     out = capsys.readouterr().out
     assert "why: the M4 took HardFault at 0x10000002 (Reset_Handler+0x2): an undefined instruction (UNDEFINSTR)" in out
     assert "it is still in the handler, at 0x10000004 (Reset_Handler+0x4) [fault]" in out
+
+
+def test_an_idle_firmware_is_told_from_one_that_sleeps_for_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fw.elf"
+    enable_line_39 = "0148" + "8021" + "0160" + WFI + struct.pack("<I", 0xE000E104).hex()
+    for code, wakes in ((TICK, "SysTick"), (enable_line_39, "interrupt 39 (usart3)")):
+        path.write_bytes(program(code, handler=TICKED))
+        run(["boot", str(path), "--timeout", "1"])
+        assert f"why: the M4 sleeps (WFI or WFE) until it is woken by {wakes} at 0x" in capsys.readouterr().out
+
+
+def test_a_function_whose_assembler_states_no_size_is_named_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = program(NOP + UDF + LOOP, handler=(CODE + 4) | 1)
+    sized = struct.pack("<IIIBB", 1, CODE | 1, 6, 0x12, 0)
+    assert data.count(sized) == 1
+    path = tmp_path / "fw.elf"
+    path.write_bytes(data.replace(sized, struct.pack("<IIIBB", 1, CODE | 1, 0, 0x12, 0)))
+    run(["boot", str(path), "--timeout", "1"])
+    assert "why: the M4 took HardFault at 0x10000002 (Reset_Handler+0x2)" in capsys.readouterr().out
+
+
+def test_run_lets_the_firmware_run_that_long_ready_or_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ticks = program(TICK, handler=TICKED)
+    short, long = (boot(tmp_path / "fw.elf", ticks, capsys, "--run", ms) for ms in ("79", "250"))
+    assert (short["m4_instructions"], long["m4_instructions"]) == (7, 7 + 3 * 3)
+    assert (long["ready"], long["exit_code"], long["ended"]) == (False, 0, None)
+    demo = boot(tmp_path / "fw.elf", firmware_file("demo_m4.elf").read_bytes(), capsys, "--run", "1")
+    assert (demo["ready"], causes(demo)) == (True, [])
 
 
 def test_a_lockup_is_a_crash_that_tells_both_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
