@@ -76,7 +76,7 @@ class Accesses(MemoryView, ABC):
         #: Set by the engine: whether another core must first catch up with this one.
         self.must_wait: Callable[[], bool] = lambda: False
         self.waiting = False
-        self._unaligned = (0, 0)  # address of the unaligned write at work, and how many of its bytes are to come
+        self._unaligned = (0, 0, 0)  # first byte and end of the unaligned write at work, and how many are to come
         #: By 16 * address + size: what makes the access. `_reads` and `_writes` are these, or empty while none counts.
         self._known_reads: dict[int, Callable[[], int]] = {}
         self._known_writes: dict[int, Callable[[int], None]] = {}
@@ -115,11 +115,6 @@ class Accesses(MemoryView, ABC):
         """One access as the bus answers it; subclasses serve their private range before."""
         return self.machine.bus.transact(self.initiator, kind, address, size, value)
 
-    @property
-    def asks_always(self) -> bool:
-        """Whether the core's own memory protection must be asked about each access now."""
-        return False
-
     def forget_accesses(self) -> None:
         """What was remembered of accesses may not hold any more."""
         self._known_reads.clear()
@@ -131,7 +126,7 @@ class Accesses(MemoryView, ABC):
 
     def resume_accesses(self) -> None:
         """What is remembered counts again, and no write is at work."""
-        self._unaligned = (0, 0)
+        self._unaligned = (0, 0, 0)
         self._reads, self._writes = self._known_reads, self._known_writes
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
@@ -188,7 +183,7 @@ class Accesses(MemoryView, ABC):
         kind = _KIND_OF.get(access, AccessKind.READ)
         value &= (1 << (8 * size)) - 1
         if access in (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT):
-            if self._is_part(address, size) or self._access(kind, address, size, value):
+            if self._is_part(kind, address, size) or self._access(kind, address, size, value):
                 if self.lane.it_left:
                     self.forget_it_state()
                 return True
@@ -201,19 +196,19 @@ class Accesses(MemoryView, ABC):
             self.freeze()
         return False
 
-    def _is_part(self, address: int, size: int) -> bool:
+    def _is_part(self, kind: AccessKind, address: int, size: int) -> bool:
         """Unicorn repeats an unaligned write that was made, byte by byte."""
-        first, left = self._unaligned
-        if not (left and size == 1 and first <= address):
-            self.resume_accesses()
-            if address % size:
-                self.suspend_accesses()
-                self._unaligned = address, size
-            return False
-        self._unaligned = first, left - 1
-        if left == 1:
-            self.resume_accesses()
-        return True
+        first, end, left = self._unaligned
+        if kind is AccessKind.WRITE and left and size == 1 and first <= address < end:
+            self._unaligned = first, end, left - 1
+            if left == 1:
+                self.resume_accesses()
+            return True
+        self.resume_accesses()
+        if kind is AccessKind.WRITE and address % size:
+            self.suspend_accesses()
+            self._unaligned = address, address + size, size
+        return False
 
     def _access(self, kind: AccessKind, address: int, size: int, value: int) -> bool:
         """Make one access by the bus; False when the instruction must be repeated, faulted or dropped."""
@@ -235,8 +230,7 @@ class Accesses(MemoryView, ABC):
         if outcome.error:
             self.fault = Fault(kind, address, size, value, reported=True)
             return False
-        if not self.asks_always:
-            self._remember(kind, address, size)
+        self._remember(kind, address, size)
         # The access may have put this very core into reset.
         return self.state is CoreState.RUNNING
 

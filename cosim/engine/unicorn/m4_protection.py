@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 
-from unicorn import Uc
+from unicorn import UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, Uc
 
 from cosim.access import RIGHT_OF, AccessKind, Rights
 from cosim.engine import Machine
@@ -18,6 +19,21 @@ PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
 _DEVICES = (range(0x40000000, 0x60000000), range(PPB_BASE, PPB_BASE + PPB_SIZE))
 
 
+#: An access to memory that is mapped, and whose kind the mapping does not grant.
+_PROTECTED = (UC_MEM_READ_PROT, UC_MEM_WRITE_PROT)
+
+
+class _MixedPage:
+    """Memory in one page that the MPU allows in part: where it lies, and from where to where it may be accessed."""
+
+    def __init__(self, host: int, runs: Iterable[tuple[int, int, Rights]]) -> None:
+        self.host = host
+        self.data = memoryview((ctypes.c_ubyte * PAGE).from_address(host)).cast("B")
+        runs = tuple(runs)
+        self.readable = tuple((first, last) for first, last, rights in runs if Rights.READ in rights)
+        self.writable = tuple((first, last) for first, last, rights in runs if Rights.WRITE in rights)
+
+
 class M4Protection(M4Exceptions):
     """A core whose view of memory follows its MPU."""
 
@@ -29,6 +45,8 @@ class M4Protection(M4Exceptions):
         self._mpu_dirty = self._relax = False
         self._mpu_used = False
         self._executed: set[int] = set()  # pages with mixed rights that had to be made executable
+        #: By number, the pages with mixed rights that were accessed since the view was made; None: the bus is asked.
+        self._mixed_pages: dict[int, _MixedPage | None] = {}
 
     def relax_view(self) -> None:
         """The core is reset: the MPU is off."""
@@ -53,8 +71,8 @@ class M4Protection(M4Exceptions):
             return
         self._mpu_used = True
         applies = self.mpu.enabled and self.mpu.applies(self.scs.nvic.execution_priority(self.registers.masks()))
-        self._mpu_view = self.registers.mode().privileged if applies else None
-        if applies:
+        before, self._mpu_view = self._mpu_view, self.registers.mode().privileged if applies else None
+        if self._mpu_view != before or self._mpu_dirty:
             self.forget_accesses()
         if self._mpu_view is None and not self._relax:
             return
@@ -85,11 +103,6 @@ class M4Protection(M4Exceptions):
         """Whether an access to a peripheral is not aligned, which the architecture leaves unpredictable (A3.2.1)."""
         return address % size != 0 and any(address in place for place in _DEVICES) and self.checks_alignment
 
-    @property
-    def asks_always(self) -> bool:
-        """See `Accesses.asks_always`: while the MPU decides."""
-        return self._mpu_view is not None
-
     def _is_home(self, address: int) -> bool:
         window = self._window_at(address)
         return window is not None and self.machine.homes.get(window.target.name) == self.name
@@ -111,6 +124,66 @@ class M4Protection(M4Exceptions):
                 done = outer
         if done < end:
             yield from self._mixed(done, end)
+
+    def remap(self, target: str | None = None) -> None:
+        """See `MemoryView.remap`."""
+        self._mixed_pages.clear()
+        super().remap(target)
+
+    def _on_invalid_access(self, access: int, address: int, size: int, value: int) -> bool:
+        """See `Accesses._on_invalid_access`; memory of mixed rights is accessed here, if it is no special case.
+
+        No translation can be of such a page: Unicorn drops those of what is unmapped, and nothing executes from it.
+        """
+        if access not in _PROTECTED or self._unaligned[2] or address % size or self.given_up():
+            return super()._on_invalid_access(access, address, size, value)
+        page = self._mixed_page(address)
+        if page is None:
+            return super()._on_invalid_access(access, address, size, value)
+        write, end, offset = access == UC_MEM_WRITE_PROT, address + size, address % PAGE
+        for first, last in page.writable if write else page.readable:
+            if first <= address and end <= last:
+                break
+        else:
+            return super()._on_invalid_access(access, address, size, value)
+        if write:
+            page.data[offset : offset + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        else:
+            self._value, self._read_at = int.from_bytes(page.data[offset : offset + size], "little"), address
+        if self.lane.it_left:
+            self.forget_it_state()
+        return True
+
+    def host_address(self, address: int, size: int, *, write: bool) -> int | None:
+        """See `MemoryView.host_address`; of mixed rights who calls this has asked."""
+        found = super().host_address(address, size, write=write)
+        if found is not None or address // PAGE != (address + size - 1) // PAGE:
+            return found
+        page = self._mixed_page(address)
+        return None if page is None else page.host + address % PAGE
+
+    def _mixed_page(self, address: int) -> _MixedPage | None:
+        """The page of `address`, if its rights are mixed as they are mapped, and the firewall grants all of it."""
+        number = address // PAGE
+        if self._mpu_view is None or self._mpu_view != self._mapped_view or self._mpu_dirty:
+            return None
+        if number not in self._mixed_pages:
+            self._mixed_pages[number] = self._make_mixed_page(number * PAGE)
+        return self._mixed_pages[number]
+
+    def _make_mixed_page(self, base: int) -> _MixedPage | None:
+        window = self._window_at(base)
+        if window is None or not isinstance(window.target, MemoryBank) or not self._is_home(base):
+            return None
+        first, privileged = window.offset + base - window.address, bool(self._mpu_view)
+        granted = any(
+            offset <= first and first + PAGE <= offset + size and Rights.ALL in rights
+            for offset, size, rights in self._grants[window.target.name]
+        )
+        runs = tuple(self.mpu.runs(base, base + PAGE, privileged=privileged))
+        if not granted or base + PAGE > window.end or base in self._executed or len(runs) == 1:
+            return None
+        return _MixedPage(window.target.host_address + first, runs)
 
     def _mixed(self, base: int, end: int) -> Iterable[tuple[int, int, Rights]]:
         """Pages with more than one answer: each access is asked about, until one of them had to be executed."""

@@ -15,23 +15,24 @@ class M4Trap(IntEnum):
     SEV = 2
     SEV_WIDE = 3
     CPS_ENABLE = 4
-    CPS_DISABLE = 5
-    MSR_MASK = 6
-    MSR_CONTROL = 7
-    SDIV_BY_ZERO = 8
-    UDIV_BY_ZERO = 9
-    FLOATING = 10
-    LDM_16 = 11
-    STM_16 = 12
-    LDM_STM_IA = 13
-    LDM_STM_DB = 14
-    LDRD_STRD = 15
-    LDRD_STRD_POST = 16
-    LDREX = 17
-    STREX = 18
-    VLDR_VSTR = 19
-    VLDM_VSTM_IA = 20
-    VLDM_VSTM_DB = 21
+    MSR_MASK = 5
+    MSR_CONTROL = 6
+    SDIV_BY_ZERO = 7
+    UDIV_BY_ZERO = 8
+    FLOATING = 9
+    LDM_16 = 10
+    STM_16 = 11
+    LDM_STM_IA = 12
+    LDM_STM_DB = 13
+    LDRD_STRD = 14
+    LDRD_STRD_POST = 15
+    LDREX = 16
+    STREX = 17
+    VLDR_VSTR = 18
+    VLDM_VSTM_IA = 19
+    VLDM_VSTM_DB = 20
+    CPS_FAULTMASK = 21
+    MSR_FAULTMASK = 22
 
 
 M4_TRAPS = (
@@ -40,7 +41,6 @@ M4_TRAPS = (
     Trap(2, 0xFFFF, 0xBF40, after=True),
     Trap(4, 0xFFFFFFFF, 0xF3AF8004, after=True),
     Trap(2, 0xFFF8, 0xB660, after=True),
-    Trap(2, 0xFFF8, 0xB670, after=True),
     Trap(4, 0xFFE0D0FC, 0xF3808010, after=True),  # PRIMASK, BASEPRI, BASEPRI_MAX, FAULTMASK
     Trap(4, 0xFFE0D0FF, 0xF3808014, after=True),
     Trap(4, 0xFFF0F0F0, 0xFB90F0F0, when_zero=0),
@@ -57,6 +57,8 @@ M4_TRAPS = (
     Trap(4, 0xFF200E00, 0xED000A00, when_unaligned=16),
     Trap(4, 0xFF800E00, 0xEC800A00, when_unaligned=16),
     Trap(4, 0xFFA00E00, 0xED200A00, when_unaligned=16),
+    Trap(2, 0xFFE9, 0xB661, after=True),
+    Trap(4, 0xFFE0D0FF, 0xF3808013, after=True),
 )
 
 
@@ -67,11 +69,11 @@ def bits(*traps: M4Trap) -> int:
 
 EVENT_BITS = bits(M4Trap.WFE, M4Trap.WFE_WIDE, M4Trap.SEV, M4Trap.SEV_WIDE)
 UNMASKING_BITS = bits(M4Trap.CPS_ENABLE, M4Trap.MSR_MASK)
-#: What changes the privilege or the priority that the MPU decides by.
-MPU_BITS = bits(M4Trap.CPS_ENABLE, M4Trap.CPS_DISABLE, M4Trap.MSR_MASK, M4Trap.MSR_CONTROL)
+#: What the MPU decides by: privilege, and whether the priority is negative, which no other mask can make it.
+MPU_BITS = bits(M4Trap.CPS_FAULTMASK, M4Trap.MSR_FAULTMASK, M4Trap.MSR_CONTROL)
 DIVISION_BITS = bits(M4Trap.SDIV_BY_ZERO, M4Trap.UDIV_BY_ZERO)
 FLOATING_BITS = bits(M4Trap.FLOATING)
 #: What demands a word-aligned address whatever CCR says (A3.2.1); exclusive accesses are rare, so they cost nothing.
 EXCLUSIVE_BITS = bits(M4Trap.LDREX, M4Trap.STREX)
-MULTIPLE_BITS = bits(*(trap for trap in M4Trap if trap >= M4Trap.LDM_16)) & ~EXCLUSIVE_BITS
+MULTIPLE_BITS = bits(*(trap for trap in M4Trap if M4Trap.LDM_16 <= trap <= M4Trap.VLDM_VSTM_DB)) & ~EXCLUSIVE_BITS
 ALIGNMENT_BITS = EXCLUSIVE_BITS | MULTIPLE_BITS
