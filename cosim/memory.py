@@ -29,7 +29,9 @@ _IN_USE = bytes(value & 0xC0 for value in range(256))
 #: On Linux alone, madvise(MADV_DONTNEED) makes anonymous pages zero; on macOS they keep their contents.
 _MADVISE_ZEROES = sys.platform == "linux"
 _MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap module does not name it
-_memcmp = ctypes.CDLL(None).memcmp
+#: The C library. There is none to ask for by None on Windows, where banks cannot be made but modules can be imported.
+_LIBC = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None, use_errno=True)
+_memcmp = _LIBC.memcmp
 _memcmp.argtypes = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 
 
@@ -160,7 +162,7 @@ class MemoryBank:
 
 def _map_anew(address: int, size: int) -> None:
     """Put fresh zero pages into the place of an anonymous mapping."""
-    function = ctypes.CDLL(None, use_errno=True).mmap
+    function = _LIBC.mmap
     function.restype = ctypes.c_void_p
     function.argtypes = (
         ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
