@@ -87,7 +87,7 @@ def access_form(name: str, instruction: CsInsn, registers: Sequence[int], words:
         base.bit_length() - 1,
         index.bit_length() - 1 if index else None,
         memory.shift.value if index else 0,
-        0 if instruction.post_index else memory.mem.disp,
+        memory.mem.disp,
         1 if name.startswith(_BYTES) else 2 if name.startswith(_HALFWORDS) else 4,
         max(words, 1),
         write,
