@@ -38,12 +38,13 @@ FLOORS = (
         "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols",
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux", "cosim.waveform", "cosim.gdb",
+        "cosim.instruction_trace",
     ),
     ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 )  # fmt: skip
 #: Who may import a library that others must not depend on.
 ONLY_IN = {
-    "capstone": ("cosim.timing",),
+    "capstone": ("cosim.timing", "cosim.instruction_trace"),
     "distributed": ("cosim.campaign",),
     "matplotlib": ("cosim.bench",),
     "vcd": ("cosim.waveform",),

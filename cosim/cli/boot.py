@@ -21,6 +21,7 @@ from cosim.cli._output import (
     write_atomically,
 )
 from cosim.cli._report import as_dict, show
+from cosim.cli._trace import traced, with_trace
 from cosim.errors import RunInterrupted, UsageError
 from cosim.options import soc_config
 from cosim.timeline import Style, describe
@@ -47,6 +48,7 @@ _LONGEST_RUN_MS = 600_000
 )
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
+@with_trace
 @with_gdb
 @click.option("--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="Which GDB gets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
@@ -58,6 +60,7 @@ def boot(
     coredump: Path | None,
     events: Path | None,
     vcd: Path | None,
+    trace: Path | None,
     gdb: int | None,
     gdb_core: str,
     as_json: bool,
@@ -98,7 +101,7 @@ def boot(
         with about(path):
             soc = Soc(config)
             dump = None if coredump is None else CrashDump(soc)
-            with Interruptible(soc, save), debugged(soc, gdb, gdb_core) as finish:
+            with Interruptible(soc, save), traced(soc, trace, image), debugged(soc, gdb, gdb_core) as finish:
                 script = kernel_flow if run_ms is None else timed_flow(run_ms)
                 budget_ps = DEFAULT_BUDGET_PS + (run_ms or 0) * 10**9
                 report = attempt(soc, image, script=script, listen=listen, budget_ps=budget_ps)

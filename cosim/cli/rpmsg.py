@@ -26,6 +26,7 @@ from cosim.cli._output import (
     write_atomically,
 )
 from cosim.cli._rpmsg_report import show
+from cosim.cli._trace import traced, with_trace
 from cosim.cli.boot import signed_image
 from cosim.errors import RunInterrupted, RunTimeout, UnmodelledAccess, UsageError
 from cosim.options import soc_config
@@ -107,6 +108,7 @@ class _Wish:
 @click.option("--recovery/--no-recovery", default=True, show_default=True, help="Start a crashed firmware anew, once.")
 @with_options()
 @with_log_files
+@with_trace
 @with_gdb
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def rpmsg(
@@ -123,6 +125,7 @@ def rpmsg(
     recovery: bool,
     events: Path | None,
     vcd: Path | None,
+    trace: Path | None,
     gdb: int | None,
     as_json: bool,
     **settings: object,
@@ -159,7 +162,7 @@ def rpmsg(
     try:
         with about(path):
             session = RpmsgSession(soc, image, wait_ps=wait * MILLISECOND_PS)
-            with Interruptible(soc, save) as interrupt, debugged(soc, gdb) as finish:
+            with Interruptible(soc, save) as interrupt, traced(soc, trace, image), debugged(soc, gdb) as finish:
                 ok, interrupted = _run(session, wish, report, interrupt)
                 finish(0 if ok else 1)
         _conclude(session, report)

@@ -129,8 +129,19 @@ class DebugCore(CoreView, Protocol):
         """The same for a store; a block's register takes it as from `debug`. Raises `BusFault`."""
         ...
 
+    def read_code(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes of what the core may execute, fewer where the memory that holds them ends."""
+        ...
+
     def stop_at(self, addresses: Collection[int], watches: Collection[Watch] = (), *, every: bool = False) -> None:
         """Before which instructions, and behind which accesses, the debugger wants the core to stop."""
+        ...
+
+    def announce(self, tell: Callable[[int, int], None] | None) -> None:
+        """Call `tell` with address and size of each instruction before it executes; None ends that.
+
+        Not for what an IT block skips; once for an instruction that faults. It must not touch the machine.
+        """
         ...
 
     @property
@@ -202,8 +213,12 @@ class Engine(Protocol):
 class Debuggable(Protocol):
     """An engine that lets a debugger in."""
 
-    def debug(self, core: str, debugger: Debugger | None) -> DebugCore:
-        """The core `core` for `debugger`, which is told of stops from now on; None ends that."""
+    def debug_core(self, name: str) -> DebugCore:
+        """The core of that name."""
+        ...
+
+    def attach(self, debugger: Debugger | None) -> None:
+        """Tell `debugger` of stops from now on; None ends that."""
         ...
 
 

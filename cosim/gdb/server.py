@@ -61,13 +61,14 @@ class GdbServer:
         self._tell, self._ended, self._kill, self._commands = tell, ended, kill, commands
         self._connection: Connection | None = None
         self._engine = engine
-        self._core: DebugCore = engine.debug(core, self)
+        self._core: DebugCore = engine.debug_core(core)
         self._target = Target(self._core, m_profile=core != "a7")
         self._breakpoints: set[int] = set()
         self._watches: set[Watch] = set()
         self._stop_reply = b""
         self._locked_up = self._left = False
         self._core.stop_at((), every=True)
+        engine.attach(self)
 
     def __enter__(self) -> GdbServer:
         return self
@@ -148,7 +149,7 @@ class GdbServer:
             self._connection = None
         self._listener.close()
         self._core.stop_at(())
-        self._engine.debug(self._core.name, None)
+        self._engine.attach(None)
 
     def _answer(self) -> bool:
         """Serve one packet; False when the machine goes on."""

@@ -140,10 +140,12 @@ def test_the_same_boot_gives_the_same_file(cosim_config: SocConfig, signer: Sign
     assert first == second
 
 
-@pytest.mark.parametrize("command", [["boot"], ["rpmsg", "--echo", "1"]])
-def test_the_commands_write_it(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "command"), [("demo_m4.elf", ["boot"]), ("rpmsg_echo.elf", ["rpmsg", "--echo", "1"])])
+def test_the_commands_write_it(
+    name: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     firmware = tmp_path / "fw.elf"
-    firmware.write_bytes(firmware_file("rpmsg_echo.elf").read_bytes())
+    firmware.write_bytes(firmware_file(name).read_bytes())
     run([command[0], str(firmware), *command[1:], "--vcd", str(tmp_path / "boot.vcd")])
     capsys.readouterr()
     seen = waves((tmp_path / "boot.vcd").read_text())

@@ -232,12 +232,19 @@ class NoCore:
 
     def debug_write(self, address: int, data: bytes) -> None: ...
 
+    def read_code(self, _address: int, size: int) -> bytes:
+        return bytes(size)
+
+    def announce(self, tell: object) -> None: ...
+
     def stop_at(self, addresses: object, watches: object = (), *, every: bool = False) -> None: ...
 
 
 class NoEngine:
-    def debug(self, _core: str, _debugger: object) -> NoCore:
+    def debug_core(self, _name: str) -> NoCore:
         return NoCore()
+
+    def attach(self, debugger: object) -> None: ...
 
 
 packets = st.one_of(

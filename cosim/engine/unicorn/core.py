@@ -121,6 +121,10 @@ class Core(Accesses):
         """See `DebugCore.stop_at`."""
         self.breakpoints.set(addresses, watches, every=every)
 
+    def announce(self, tell: Callable[[int, int], None] | None) -> None:
+        """See `DebugCore.announce`."""
+        self.breakpoints.announce(tell)
+
     @property
     def watched(self) -> Watch | None:
         """See `DebugCore.watched`."""

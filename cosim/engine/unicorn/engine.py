@@ -236,10 +236,13 @@ class UnicornEngine:
         self._m4.set_state(CoreState.HELD)
         self._machine.log.emit(CoreHeld(core, self._m4.retired, self._m4.cycles))
 
-    def debug(self, core: str, debugger: Debugger | None) -> Core:
-        """See `Engine.debug`."""
+    def debug_core(self, name: str) -> Core:
+        """See `Debuggable.debug_core`."""
+        return self.cores[name]
+
+    def attach(self, debugger: Debugger | None) -> None:
+        """See `Debuggable.attach`."""
         self._debugger = debugger
-        return self.cores[core]
 
     def save(self) -> object:
         """See `Engine.save`."""
