@@ -109,7 +109,7 @@ def test_members_of_it_blocks_and_instructions_that_the_engine_serves_itself_sto
     cps = address_of("nvic_cases.elf", "nvic_unmask_cps_at") - 2
     seen, log = stops("nvic_cases.elf", SocConfig(loop=loop, quantum=quantum), [*range(start, end, 2), cps])
     addresses = [address for address, _ in seen]
-    # CPSID, STR, DSB, MOVS, CMP, ITT, MSREQ; the member behind the MSR is executed with it, see docs/engines.md.
+    # CPSID, STR, DSB, MOVS, CMP, ITT, MSREQ; the member behind the MSR is executed with it, see docs/gdb.md.
     block = [start + offset for offset in (0, 2, 4, 8, 10, 12, 14)]
     assert [a for a in addresses if a != cps][: len(block)] == block
     assert cps in addresses
