@@ -241,9 +241,6 @@ def create_engine(name: str, machine: Machine, loop: str = "auto") -> Engine:
         raise EngineError(f"there is no engine {name!r}", hint=f"this version has {', '.join(_ENGINES)}", engine=name)
     if machine.timing not in TIMINGS:
         raise EngineError(f"there is no timing {machine.timing!r}", hint=f"choose {' or '.join(TIMINGS)}", engine=name)
-    if name == "renode" and machine.timing == "cycles":
-        hint = "use the engine unicorn for cycles; Renode counts instructions"
-        raise EngineError("the engine renode has no cycle timing", hint=hint, engine=name)
     if name == "renode":
         from cosim.engine.renode import RenodeEngine  # noqa: PLC0415 - likewise
 

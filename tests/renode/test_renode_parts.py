@@ -68,7 +68,8 @@ def test_every_address_has_exactly_one_way_for_each_kind_of_access(soc: Soc, vie
         (M4, 0xC0000000, Rights.WRITE, (Route.ASK, Route.ASK)),
         (M4, 0xC0000000, Rights.FETCH, (Route.FAULT, Route.FAULT)),  # the default memory map never executes there
         (M4, 0xE000ED00, Rights.READ, (Route.DIRECT, Route.DIRECT)),
-        (M4, 0xE0001000, Rights.READ, (Route.FAULT, Route.FAULT)),
+        (M4, 0xE0001000, Rights.READ, (Route.DIRECT, Route.DIRECT)),  # the DWT
+        (M4, 0xE0003000, Rights.READ, (Route.FAULT, Route.FAULT)),
         (M4, 0xFFFFFFF8, Rights.FETCH, (Route.DIRECT, Route.DIRECT)),  # an exception return
     ],
 )

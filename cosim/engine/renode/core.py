@@ -59,7 +59,7 @@ class Core(ABC):
         self.mips = int(cpu.PerformanceInMips)
         self.state = CoreState.HELD
         self.origin_ps = 0
-        self.origin_retired = 0
+        self.origin_clock = 0
         self._guard = guard
         self._earlier = 0  # instructions before the last reset, which zeroes Renode's counter
         self._seen = Seen(0, {})
@@ -80,9 +80,20 @@ class Core(ABC):
         return self._seen.retired if self._ended else self._earlier + int(self.cpu.ExecutedInstructions)
 
     @property
+    def cycles(self) -> int | None:
+        """Modelled cycles since the machine was built, without sleep; None where its time follows instructions."""
+        return None
+
+    @property
+    def clock(self) -> int:
+        """What the core's virtual time follows: instructions or cycles."""
+        cycles = self.cycles
+        return self.retired if cycles is None else cycles
+
+    @property
     def time_ps(self) -> int:
         """See `CoreView.time_ps`."""
-        return self.origin_ps + (self.retired - self.origin_retired) * PICOSECONDS // self.mips
+        return self.origin_ps + (self.clock - self.origin_clock) * PICOSECONDS // self.mips
 
     @property
     def pc(self) -> int:
@@ -117,7 +128,7 @@ class Core(ABC):
         self._seen = Seen(self.retired, {name: self.read_register(name) for name in REGISTERS})
 
     #: What belongs into a snapshot besides what Renode has.
-    kept: tuple[str, ...] = ("state", "origin_ps", "origin_retired", "_earlier", "_fault")
+    kept: tuple[str, ...] = ("state", "origin_ps", "origin_clock", "_earlier", "_fault")
 
     def save(self) -> Mapping[str, object]:
         """What this object knows beyond Renode, for `load`."""
@@ -136,12 +147,17 @@ class Core(ABC):
 
     def set_origin(self, time_ps: int) -> None:
         """The core's clock goes on from `time_ps`."""
-        self.origin_ps, self.origin_retired = time_ps, self.retired
+        self.origin_ps, self.origin_clock = time_ps, self.clock
 
     def catch_up(self, time_ps: int) -> None:
         """The core stood still until `time_ps`, if its clock is behind that."""
-        if self.time_ps < time_ps:
+        if self.time_ps + self.lag_ps < time_ps:
             self.set_origin(time_ps)
+
+    @property
+    def lag_ps(self) -> int:
+        """How far the core's clock is behind Renode's although it did not stand still."""
+        return 0
 
     @property
     def wakes_itself(self) -> bool:
@@ -203,6 +219,7 @@ class Core(ABC):
         if (fault.kind is not AccessKind.FETCH) if fault else (int(number) == UNDEFINED):
             self.count(-1)  # Renode counts the instruction that faulted
         self._guard(self, lambda: self.enter(int(number), fault))
+        self.charge(int(number), fault)
 
     def _on_sleep(self, asleep: bool) -> None:
         self._guard(self, lambda: self._sleep(bool(asleep)))
@@ -233,6 +250,10 @@ class Core(ABC):
     @abstractmethod
     def raise_fault(self, fault: Fault) -> None:
         """Record the fault in the core's registers and make Renode take the exception for it."""
+
+    @abstractmethod
+    def charge(self, number: int, fault: Fault | None) -> None:
+        """Let the cycles of an exception that is being entered pass, where the core's time is in cycles."""
 
     @abstractmethod
     def enter(self, number: int, fault: Fault | None) -> None:

@@ -107,6 +107,9 @@ class CortexA7(Core):
         self.cpu.SetSystemRegisterValue(f"{prefix}FAR", fault.address)
         self.cpu.RaiseException(PREFETCH_ABORT if fault.kind is AccessKind.FETCH else DATA_ABORT)
 
+    def charge(self, number: int, fault: Fault | None) -> None:
+        """See `Core.charge`: the time of this core follows its instructions."""
+
     def enter(self, number: int, fault: Fault | None) -> None:
         """See `Core.enter`."""
         name = _NAMES.get(number)

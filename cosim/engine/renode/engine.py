@@ -77,7 +77,9 @@ class RenodeEngine:
         )
         objects = host.objects
         self._a7 = CortexA7(machine, objects[a7.name], viewers[0], self._guard, self._serve_smc)
-        self._m4 = CortexM4(machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus)
+        self._m4 = CortexM4(
+            machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus, failed=self._fail
+        )
         self._order = (self._a7, self._m4)
         place_targets(host, machine, self._order, self._guard)
         self._windows = tuple(self._make_windows(core) for core in self._order)
@@ -123,7 +125,7 @@ class RenodeEngine:
         core = self._current
         if core is None:
             return Stamp(max(c.time_ps for c in self._order), "host", 0, 0)
-        return Stamp(core.time_ps, core.name, core.retired, core.pc)
+        return Stamp(core.time_ps, core.name, core.retired, core.pc, core.cycles)
 
     def start(self, core: str, entry: int) -> None:
         """See `Engine.start`."""
@@ -255,7 +257,7 @@ class RenodeEngine:
         else:
             self._deferred.clear()
             m4.reset()
-        self._machine.log.emit(CoreHeld(core, m4.retired))
+        self._machine.log.emit(CoreHeld(core, m4.retired, m4.cycles))
 
     def save(self) -> EngineState:
         """See `Engine.save`. Raises `EngineError` when a later SoC ended this one."""
@@ -324,9 +326,13 @@ class RenodeEngine:
                 self._pause()
             elif self._alarm_us(MOST_MICROSECONDS) < self._turns.goal_us:
                 self._turns.look_soon()
-        except BaseException as error:  # must not cross Renode's frames; `run` raises it again
-            self._failure = error
-            self._pause()
+        except BaseException as error:  # must not cross Renode's frames
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the run; `run` raises `error`."""
+        self._failure = error
+        self._pause()
 
     def _pause(self) -> None:
         """Let no core go on in this turn, and end the slice with it."""

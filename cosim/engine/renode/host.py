@@ -147,3 +147,29 @@ def _variable(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def private_field(target: Net, name: str) -> Net:
+    """What a private field of `target` holds; those used have had their names from 1.16.1 to today."""
+    return _member(target, "GetField", name).GetValue(target)
+
+
+def private_method(target: Net, name: str) -> Net:
+    """A private method of `target`; likewise."""
+    return _member(target, "GetMethod", name)
+
+
+def _member(target: Net, getter: str, name: str) -> Net:
+    from System.Reflection import BindingFlags
+
+    kind, flags = target.GetType(), BindingFlags.Instance | BindingFlags.Static | BindingFlags.NonPublic
+    while kind is not None:
+        member = getattr(kind, getter)(name, flags)
+        if member is not None:
+            return member
+        kind = kind.BaseType
+    raise EngineError(
+        f"this version of Renode keeps {name} in a way that is not known",
+        hint="use Renode 1.16.1, with which this engine was tested",
+        engine="renode",
+    )

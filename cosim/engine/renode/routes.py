@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cosim.access import Deny, Initiator, Rights
 from cosim.bus import View, Window
+from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
 
@@ -20,6 +21,9 @@ ADDRESS_SPACE = 1 << 32
 #: Exception returns of the M4 are branches to the last page; Renode translates them like a fetch.
 EXC_RETURN_PAGE = 0xFFFFFC00
 SCS_BASE, SCS_SIZE = 0xE000E000, 0x1000
+#: The debug components of the M4.
+DEBUG_BLOCK_SIZE = 0x1000
+DEBUG_BLOCKS = tuple(filter(DebugBlocks.holds, range(0xE0000000, 0xE0100000, DEBUG_BLOCK_SIZE)))
 
 
 class Route(enum.Enum):
@@ -79,8 +83,10 @@ def gap_spans(windows: Sequence[Window], viewer: Viewer) -> list[Span]:
     taken = sorted((window.address, window.end) for window in windows if viewer.sees(window))
     fixed: list[Span] = []
     if viewer.view == "m4":
-        taken += [(SCS_BASE, SCS_BASE + SCS_SIZE), (EXC_RETURN_PAGE, ADDRESS_SPACE)]
-        fixed += _grouped(SCS_BASE, SCS_BASE + SCS_SIZE, _block_routes(Rights.ALL, Deny.ABORT))
+        taken += [(EXC_RETURN_PAGE, ADDRESS_SPACE)]
+        for base, size in ((SCS_BASE, SCS_SIZE), *((base, DEBUG_BLOCK_SIZE) for base in DEBUG_BLOCKS)):
+            taken.append((base, base + size))
+            fixed += _grouped(base, base + size, _block_routes(Rights.ALL, Deny.ABORT))
         routes = {Rights.READ: Route.FAULT, Rights.WRITE: Route.FAULT, Rights.FETCH: Route.DIRECT}
         fixed += _grouped(EXC_RETURN_PAGE, ADDRESS_SPACE, routes)
     return [*fixed, *(Span(start, end, Rights.ALL, Route.FAULT) for start, end in _gaps(sorted(taken)))]

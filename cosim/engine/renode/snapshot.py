@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cosim.engine.renode.host import Host, Net
+from cosim.engine.renode.host import Host, Net, private_field, private_method
 from cosim.engine.renode.memento import Memento, MementoMaker
 from cosim.errors import EngineError
 
@@ -36,7 +36,7 @@ class RenodeSnapshots:
     def __init__(self, host: Host, cpus: Sequence[Net], controllers: Sequence[Net]) -> None:
         self._host = host
         self._cpus = tuple(cpus)
-        self._reservations = _field(host.machine, "atomicState")
+        self._reservations = private_field(host.machine, "atomicState")
         machine = host.machine
         roots = (*cpus, *controllers, machine.ClockSource, machine.LocalTimeSource, host.emulation.MasterTimeSource)
         self._maker = MementoMaker(roots, outer=(machine,))
@@ -57,8 +57,8 @@ class RenodeSnapshots:
         for (address, _), block in zip(self._native(), state.native, strict=True):
             ctypes.memmove(address, block, len(block))
         for cpu in self._cpus:
-            _field(cpu, "hooks").Reactivate()
-            _method(cpu, "UpdateBlockBeginHookPresent").Invoke(cpu, None)
+            private_field(cpu, "hooks").Reactivate()
+            private_method(cpu, "UpdateBlockBeginHookPresent").Invoke(cpu, None)
             cpu.FlushTlb()
             cpu.ClearTranslationCache()
 
@@ -66,7 +66,7 @@ class RenodeSnapshots:
         """Wait for the threads of the last run: Renode tells cores to pause, and does not wait for those it told."""
         self._host.emulation.PauseAll()
         for cpu in self._cpus:
-            thread = _field(cpu, "cpuThread")
+            thread = private_field(cpu, "cpuThread")
             if thread is not None and not thread.Join(_PATIENCE_MS):
                 raise EngineError(
                     f"Renode's thread of a {cpu.GetType().Name} core does not end",
@@ -83,32 +83,7 @@ class RenodeSnapshots:
         parts = []
         for cpu in self._cpus:
             for pointer, size in _PARTS:
-                parts.append((_field(cpu, pointer)().ToInt64(), _field(cpu, size)()))
-        size = _field(self._reservations, "AtomicMemoryStateSize")
+                parts.append((private_field(cpu, pointer)().ToInt64(), private_field(cpu, size)()))
+        size = private_field(self._reservations, "AtomicMemoryStateSize")
         parts.append((self._reservations.AtomicMemoryStatePointer.ToInt64(), size))
         return parts
-
-
-def _field(target: Net, name: str) -> Net:
-    """What a private field holds; its name has been the same from 1.16.1 to today."""
-    return _member(target, "GetField", name).GetValue(target)
-
-
-def _method(target: Net, name: str) -> Net:
-    return _member(target, "GetMethod", name)
-
-
-def _member(target: Net, getter: str, name: str) -> Net:
-    from System.Reflection import BindingFlags
-
-    kind, flags = target.GetType(), BindingFlags.Instance | BindingFlags.Static | BindingFlags.NonPublic
-    while kind is not None:
-        member = getattr(kind, getter)(name, flags)
-        if member is not None:
-            return member
-        kind = kind.BaseType
-    raise EngineError(
-        f"this version of Renode keeps {name} in a way that is not known",
-        hint="use Renode 1.16.1, with which this engine was tested",
-        engine="renode",
-    )
