@@ -35,8 +35,46 @@ MULTIPLE = {
     "VLDM": "90ec020a",
     "VSTMDB": "20ed020a",
 }
-EXCLUSIVE = {"LDREX": "50e8004f", "STREX": "40e80054", "LDREXH": "d1e85f4f"}
+EXCLUSIVE = {"LDREX": "50e8004f", "STREX": "40e80054", "LDREXH": "d1e85f4f", "STREXH": "c1e8545f"}
 SINGLE = {"LDR": "0468", "STR": "0460", "LDRH": "b0f80140", "LDREXB": "d0e84f4f"}
+#: r6 = 1, r8 = DATA.
+INDEX = "0126 40f20018 c1f20008"
+#: Single accesses in every form of address, at addresses that are no multiple of their size, and at others.
+MISPLACED = {
+    "LDR": "0468",
+    "STR-16-bit-immediate": "4460",
+    "LDR-16-bit-register": "8459",
+    "STR-16-bit-register": "8451",
+    "LDRH-16-bit-register": "845b",
+    "LDRSH-16-bit-register": "845f",
+    "STRH-16-bit": "8c80",
+    "LDRH-16-bit": "8c88",
+    "LDR-12-bit-offset": "d8f80140",
+    "STR-12-bit-offset": "c8f80240",
+    "LDR-shifted-register": "58f81640",
+    "LDRH-12-bit-offset": "b8f80340",
+    "LDRSH-12-bit-offset": "b8f90340",
+    "LDR-pre-indexed-down": "58f8034d",
+    "LDR-post-indexed": "50f8024b",
+    "STR-negative-offset": "48f8014c",
+    "LDRT": "58f8014e",
+    "LDR-literal": "5ff80640",
+}
+WELL_PLACED = {
+    "LDRB": "91f80040",
+    "LDR-post-indexed-by-3": "58f8034b",
+    "LDR-from-2-plus-2": "d0f80240",
+    "LDR-shifted-register": "58f82640",
+    "LDR-from-1-minus-1": "51f8014c",
+    "LDRH-at-2": "0488",
+    "STRH-from-1-plus-1": "a1f80140",
+    "LDR-from-SP": "019c",
+    "LDR-literal": "5ff80440",
+    "PLD": "98f801f0",
+    "LDRSB": "98f90140",
+    "STRB-register": "8455",
+    "STREXH": "c0e8545f",
+}
 #: Through SP and PC, which are always aligned.
 ALIGNED = {
     "PUSH.W": "2de93000",
@@ -81,6 +119,24 @@ def test_what_needs_a_word_address_faults_elsewhere_and_has_no_effect(code: str,
 @pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in MULTIPLE.items()])
 def test_the_same_faults_once_the_firmware_asks_for_traps(code: str) -> None:
     assert faults(run(TRAP_ON + code, "auto", 1000)) == [(USAGE_FAULT, UNALIGNED)]
+
+
+@pytest.mark.parametrize("how", RUNS, ids=str)
+@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in MISPLACED.items()])
+def test_a_single_access_faults_where_the_firmware_asks_for_traps(code: str, how: tuple[str, int]) -> None:
+    soc = run(TRAP_ON + INDEX + code, *how)
+
+    assert faults(soc) == [(USAGE_FAULT, UNALIGNED)]
+    assert soc.debug_read(DATA, 32) == bytes(range(1, 33))
+    assert soc.m4.read_register("r8") == DATA
+    pc = int.from_bytes(soc.debug_read(soc.m4.read_register("sp") + 24, 4), "little")
+    assert pc == CODE + len(bytes.fromhex(SET_UP + TRAP_ON + INDEX))
+
+
+@pytest.mark.parametrize("how", RUNS, ids=str)
+@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in WELL_PLACED.items()])
+def test_a_single_access_that_is_aligned_or_a_byte_is_never_trapped(code: str, how: tuple[str, int]) -> None:
+    assert faults(run(TRAP_ON + INDEX + code, *how)) == []
 
 
 @pytest.mark.parametrize("how", RUNS, ids=str)

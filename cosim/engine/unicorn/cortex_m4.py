@@ -29,6 +29,8 @@ from cosim.engine.unicorn.m4_traps import (
     FLOATING_BITS,
     M4_TRAPS,
     MPU_BITS,
+    MULTIPLE_BITS,
+    SINGLE_BITS,
     UNMASKING_BITS,
     M4Trap,
 )
@@ -240,7 +242,9 @@ class CortexM4(M4Protection):
     def _state_traps(self) -> int:
         """The traps that registers of the system control space ask for."""
         scs = self.scs
-        on = EVENT_BITS | (ALIGNMENT_BITS if self.checks_alignment else EXCLUSIVE_BITS)
+        on = EVENT_BITS | EXCLUSIVE_BITS | (MULTIPLE_BITS if self.checks_alignment else 0)
+        if scs.traps_unaligned:
+            on |= SINGLE_BITS
         if scs.traps_zero_division:
             on |= DIVISION_BITS
         if not scs.fpu_allowed(privileged=False) or scs.value("FPCCR") & FPCCR_LSPACT or scs.value("FPDSCR"):

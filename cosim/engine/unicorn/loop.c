@@ -12,7 +12,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define LOOP_ABI 8
+#define LOOP_ABI 9
 #define PICOSECONDS 1000000u
 #define UC_HOOK_CODE 4
 

@@ -39,6 +39,7 @@ struct waits {
 struct trap {
     uint32_t mask, value;
     uint8_t size, after, arm, zero, unaligned; /* the last two: position of a register field, or NO_REGISTER */
+    uint8_t misplaced;
 };
 
 typedef void (*block_fn)(void);

@@ -33,6 +33,11 @@ class M4Trap(IntEnum):
     VLDM_VSTM_DB = 20
     CPS_FAULTMASK = 21
     MSR_FAULTMASK = 22
+    LDREXH_STREXH = 23
+    SINGLE_REGISTER = 24
+    SINGLE_WORD = 25
+    SINGLE_HALFWORD = 26
+    SINGLE_WIDE = 27
 
 
 M4_TRAPS = (
@@ -59,6 +64,11 @@ M4_TRAPS = (
     Trap(4, 0xFFA00E00, 0xED200A00, when_unaligned=16),
     Trap(2, 0xFFE9, 0xB661, after=True),
     Trap(4, 0xFFE0D0FF, 0xF3808013, after=True),
+    Trap(4, 0xFFE00FF0, 0xE8C00F50, when_misplaced=True),
+    Trap(2, 0xF000, 0x5000, when_misplaced=True),
+    Trap(2, 0xF000, 0x6000, when_misplaced=True),
+    Trap(2, 0xF000, 0x8000, when_misplaced=True),
+    Trap(4, 0xFE000000, 0xF8000000, when_misplaced=True),
 )
 
 
@@ -73,7 +83,9 @@ UNMASKING_BITS = bits(M4Trap.CPS_ENABLE, M4Trap.MSR_MASK)
 MPU_BITS = bits(M4Trap.CPS_FAULTMASK, M4Trap.MSR_FAULTMASK, M4Trap.MSR_CONTROL)
 DIVISION_BITS = bits(M4Trap.SDIV_BY_ZERO, M4Trap.UDIV_BY_ZERO)
 FLOATING_BITS = bits(M4Trap.FLOATING)
-#: What demands a word-aligned address whatever CCR says (A3.2.1); exclusive accesses are rare, so they cost nothing.
-EXCLUSIVE_BITS = bits(M4Trap.LDREX, M4Trap.STREX)
+#: What demands an aligned address whatever CCR says (A3.2.1); exclusive accesses are rare, so they cost nothing.
+EXCLUSIVE_BITS = bits(M4Trap.LDREX, M4Trap.STREX, M4Trap.LDREXH_STREXH)
 MULTIPLE_BITS = bits(*(trap for trap in M4Trap if M4Trap.LDM_16 <= trap <= M4Trap.VLDM_VSTM_DB)) & ~EXCLUSIVE_BITS
-ALIGNMENT_BITS = EXCLUSIVE_BITS | MULTIPLE_BITS
+#: What demands it with CCR.UNALIGN_TRP only.
+SINGLE_BITS = bits(M4Trap.SINGLE_REGISTER, M4Trap.SINGLE_WORD, M4Trap.SINGLE_HALFWORD, M4Trap.SINGLE_WIDE)
+ALIGNMENT_BITS = EXCLUSIVE_BITS | MULTIPLE_BITS | SINGLE_BITS

@@ -19,7 +19,7 @@ from cosim.timing.state import NOWHERE
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 8
+ABI = 9
 MAX_RANGES = 32
 MAX_LANES = 8
 MAX_WAITS = 16
@@ -39,7 +39,7 @@ class _Trap(ctypes.Structure):
     _fields_ = (
         ("mask", ctypes.c_uint32),
         ("value", ctypes.c_uint32),
-        *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero", "unaligned")),
+        *((name, ctypes.c_uint8) for name in ("size", "after", "arm", "zero", "unaligned", "misplaced")),
     )
 
 
@@ -261,7 +261,9 @@ class NativeLoop:
         for index, trap in enumerate(traps):
             zero = _NO_REGISTER if trap.when_zero is None else trap.when_zero
             unaligned = _NO_REGISTER if trap.when_unaligned is None else trap.when_unaligned
-            lane.traps[index] = _Trap(trap.mask, trap.value, trap.size, trap.after, trap.arm, zero, unaligned)
+            lane.traps[index] = _Trap(
+                trap.mask, trap.value, trap.size, trap.after, trap.arm, zero, unaligned, trap.when_misplaced
+            )
         lane.traps_on, lane.in_block = 0, _IN_BLOCK(in_block)
 
     def run(self, lane: Lane) -> int:

@@ -11,7 +11,7 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane, clock_of, limit_at
-from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state
+from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state, reach
 from cosim.timing.state import UNSURE, CountState
 
 if TYPE_CHECKING:
@@ -156,11 +156,21 @@ class PythonLane(CountState):
             return False
         if trap.when_zero is not None and self._register(CORE_REGISTERS[opcode >> trap.when_zero & 15]):
             return False
+        if trap.when_misplaced and not self._misplaced(opcode, size):
+            return False
         if trap.when_unaligned is None:
             return True
         number = opcode >> trap.when_unaligned & (7 if size == 2 else 15)
         # SP and PC are always aligned (ARMv7-M manual, B1.4.1).
         return number not in (13, 15) and bool(self._register(CORE_REGISTERS[number]) & 3)
+
+    def _misplaced(self, opcode: int, size: int) -> bool:
+        access = reach(opcode, size)
+        address = access.displacement  # PC, a multiple of four as a base, changes nothing
+        for number, shift in ((access.base, 0), (access.offset, access.shift)):
+            if number != PC:
+                address += self._register(CORE_REGISTERS[number]) << shift
+        return address % access.size != 0
 
     def _spring(self, number: int, trap: Trap) -> None:
         self.trap, self.attention = number + 1, 1

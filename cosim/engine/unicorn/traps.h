@@ -15,6 +15,34 @@ static int is_unaligned(const struct lane *lane, const struct trap *trap, uint32
     return number != 13 && number != 15 && register_value(lane, lane->loop->reg[number]) & 3;
 }
 
+/* Whether the single load or store `opcode` accesses an address that is no multiple of its size (traps.reach). */
+static int is_misplaced(const struct lane *lane, uint32_t size, uint32_t opcode) {
+    static const uint8_t sizes_16[] = {4, 2, 1, 1, 4, 2, 1, 2}, sizes[] = {1, 2, 4, 1};
+    const uint32_t none = 15;
+    uint32_t base = size == 2 ? opcode >> 3 & 7 : opcode >> 16 & 15, index = none, shift = 0, address = 0;
+    uint32_t bytes = size == 4 ? sizes[opcode >> 21 & 3] : opcode >> 12 == 6 ? 4 : 2;
+    if (size == 2 && opcode >> 12 == 5) {
+        bytes = sizes_16[opcode >> 9 & 7];
+        index = opcode >> 6 & 7;
+    } else if (size == 4 && opcode >> 24 == 0xe8) { /* LDREXH, STREXH */
+        bytes = 2;
+    } else if (size == 4 && (base == none || opcode >> 23 & 1)) {
+        address = opcode >> 23 & 1 ? opcode & 0xfff : 0 - (opcode & 0xfff);
+    } else if (size == 4 && opcode & 0x800) {
+        address = !(opcode & 0x400) ? 0 : opcode & 0x200 ? opcode & 0xff : 0 - (opcode & 0xff);
+    } else if (size == 4) {
+        index = opcode & 15;
+        shift = opcode >> 4 & 3;
+    }
+    if (bytes == 1)
+        return 0;
+    if (base != none) /* PC as a base is a multiple of four */
+        address += register_value(lane, lane->loop->reg[base]);
+    if (index != none)
+        address += register_value(lane, lane->loop->reg[index]) << shift;
+    return (address & (bytes - 1)) != 0;
+}
+
 static int matches(const struct lane *lane, const struct trap *trap, uint32_t size, uint32_t code) {
     uint32_t opcode = size == 2 ? code & 0xffff : trap->arm ? code : code << 16 | code >> 16;
     if (trap->size != size || (opcode & trap->mask) != trap->value)
@@ -23,6 +51,8 @@ static int matches(const struct lane *lane, const struct trap *trap, uint32_t si
         return 0;
     if (trap->zero != NO_REGISTER && register_value(lane, lane->loop->reg[opcode >> trap->zero & 15]))
         return 0;
+    if (trap->misplaced)
+        return is_misplaced(lane, size, opcode);
     return trap->unaligned == NO_REGISTER || is_unaligned(lane, trap, opcode);
 }
 
