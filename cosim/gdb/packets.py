@@ -14,6 +14,8 @@ MOST_PACKET = 0x4000
 #: What GDB sends to interrupt a running target: not a packet.
 INTERRUPT = b"\x03"
 _LOOK_EVERY_S = 0.2
+#: How long a GDB may take none of what it is sent, until it counts as gone.
+_PATIENCE_S = 10.0
 
 
 class DisconnectedError(Exception):
@@ -24,6 +26,7 @@ class Connection:
     """One GDB. `ended` is asked while it waits, so that a run can be ended from elsewhere."""
 
     def __init__(self, sock: socket.socket, ended: Callable[[], bool]) -> None:
+        sock.settimeout(_PATIENCE_S)
         self._socket = sock
         self._ended = ended
         self._buffer = bytearray()

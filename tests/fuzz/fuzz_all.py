@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fuzz_files import INSPECT, JOURNAL, KEY, TEXT
+from fuzz_gdb import GDB
 from fuzz_images import ELF, IMAGE
 from fuzz_messages import MESSAGE_ABI
 from fuzz_platform import REPL
@@ -13,5 +14,5 @@ from fuzz_tables import TABLE
 from fuzz_target import FuzzTarget
 
 TARGETS: Mapping[str, FuzzTarget] = {
-    target.name: target for target in (IMAGE, ELF, MESSAGE_ABI, REPL, TABLE, RING, INSPECT, JOURNAL, KEY, TEXT)
+    target.name: target for target in (IMAGE, ELF, MESSAGE_ABI, REPL, TABLE, RING, INSPECT, JOURNAL, KEY, TEXT, GDB)
 }

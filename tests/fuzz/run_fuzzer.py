@@ -20,7 +20,7 @@ FOUND = ROOT / "artifacts" / "fuzz"
 LIMITS = ("-timeout=20", "-rss_limit_mb=1024")
 MISSING = 2
 #: The targets of `fuzz_all`, which is not imported before atheris can watch the import.
-NAMES = ("image", "elf", "message", "repl", "table", "ring", "inspect", "journal", "key", "text")
+NAMES = ("image", "elf", "message", "repl", "table", "ring", "inspect", "journal", "key", "text", "gdb")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 import socket
@@ -13,8 +12,6 @@ from pathlib import Path
 
 import pytest
 from gdb_client import TIMEOUT_S, GdbClient, boot_with_gdb
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cosim.access import Deny
 from cosim.cli import run
@@ -245,43 +242,6 @@ class NoEngine:
         return NoCore()
 
     def attach(self, debugger: object) -> None: ...
-
-
-packets = st.one_of(
-    st.binary(max_size=60),
-    st.builds(
-        lambda head, tail: b"$%s#%02x" % (head + tail, sum(head + tail) & 0xFF),
-        st.sampled_from(
-            [bytes([c]) for c in b"?gGpPmMXZzqQHTvcsCSDk!"] + [b"vCont;", b"qRcmd,", b"qXfer:features:read:"]
-        ),
-        st.binary(max_size=40).filter(lambda data: not set(data) & set(b"#$}*")),
-    ),
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(packets, max_size=8))
-def test_whatever_comes_from_the_socket_the_server_survives_and_ends(sent: list[bytes]) -> None:
-    server = GdbServer(
-        NoEngine(), "m4", port=0, tell=lambda _: None, ended=lambda: False, kill=lambda: None, commands={}
-    )
-
-    def client() -> None:
-        # The server may hang up before all of it was read.
-        with GdbClient(server.port) as gdb, contextlib.suppress(ConnectionError):
-            gdb.socket.sendall(b"".join(sent))
-            gdb.socket.shutdown(socket.SHUT_WR)
-            while gdb.socket.recv(4096):
-                pass
-
-    thread = threading.Thread(target=client)
-    thread.start()
-    with server:
-        for _ in range(1 + len(sent)):
-            server.stopped(NoCore())
-            server.look()
-    thread.join(TIMEOUT_S)
-    assert not thread.is_alive()
 
 
 def test_a_watch_is_told_as_what_gdb_calls_it() -> None:
