@@ -46,7 +46,7 @@ _CFSR = {
     24: "an unaligned access (UNALIGNED)",
     25: "a division by zero (DIVBYZERO)",
 }
-_BFARVALID, _MMARVALID = 1 << 15, 1 << 7
+_IBUSERR, _BFARVALID, _MMARVALID = 1 << 8, 1 << 15, 1 << 7
 #: Errors that most TAs do not look at; a board shows them only later.
 _NOT_REFUSED = ("table-run-address", "no-vectors", "stack-pointer", "reset-vector", "reset-thumb")
 
@@ -227,7 +227,20 @@ class _Case:
             text += ": " + ", ".join(words)
         if isinstance(payload, ExceptionTaken) and status & (_BFARVALID | _MMARVALID):
             text += f", address 0x{payload.fault_address:08x}{_there(payload.fault_address)}"
+        target = self._fetched(record)
+        if target is not None:
+            text += f", from 0x{target:08x}{_there(target)}"
         return text
+
+    def _fetched(self, fault: Record) -> int | None:
+        """The address of a fetch that got a bus error, which BFAR does not tell."""
+        if not (isinstance(fault.payload, ExceptionTaken) and fault.payload.status & _IBUSERR):
+            return None
+        for record in reversed(self._records):
+            payload = record.payload
+            if record.sequence < fault.sequence and isinstance(payload, (AccessDenied, BusErrorRaised)):
+                return payload.address if payload.access == "fetch" else None
+        return None
 
     def _fault_hint(self, record: Record) -> str:
         payload = record.payload
@@ -238,6 +251,10 @@ class _Case:
                 return (
                     f"The firewall denied it by {denied.rule}: OP-TEE gives this to the M4, or the firmware must not."
                 )
+        if (target := self._fetched(record)) is not None and window_at(target) is None:
+            return (
+                "It branched there: by a function pointer that was never set, or a return address that was overwritten."
+            )
         if isinstance(payload, ExceptionTaken) and payload.status >> 19 & 1:
             return "Enable CP10 and CP11 in CPACR before the first floating-point instruction."
         return "Look at that instruction: `arm-none-eabi-objdump -d` of the ELF file, or break there with GDB."

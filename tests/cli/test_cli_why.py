@@ -142,6 +142,16 @@ def test_run_lets_the_firmware_run_that_long_ready_or_not(tmp_path: Path, capsys
     assert (demo["ready"], causes(demo)) == (True, [])
 
 
+def test_a_branch_into_nowhere_names_the_address_that_it_went_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = "0048" + "8047" + struct.pack("<I", 0x22460339).hex() + LOOP  # ldr r0, =address; blx r0
+    value = boot(tmp_path / "fw.elf", program(call, handler=(CODE + 8) | 1), capsys, "--timeout", "1")
+    assert causes(value) == ["fault"]
+    assert "an instruction fetch got a bus error (IBUSERR), from 0x22460338" in str(value["causes"])
+    assert "a function pointer that was never set" in str(value["causes"])
+
+
 def test_a_lockup_is_a_crash_that_tells_both_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = boot(tmp_path / "fw.elf", program(NOP + UDF), capsys, "--timeout", "1")
     assert (value["outcome"], value["exit_code"]) == ("crashed", 1)
