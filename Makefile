@@ -69,7 +69,7 @@ wheels: $(VENV)/installed-wheels ## build the sdist and the wheels for Linux and
 	$(RUN)/python -m build --sdist
 	@set -e; for target in $(WHEEL_TARGETS); do \
 		rm -rf build; tag=$${target#*:}; cc="$(abspath $(RUN)/python) -m ziglang cc -target $${target%:*}"; \
-		CC="$$cc" LDSHARED="$$cc -shared -s" $(RUN)/python -m build --wheel -C--build-option=--plat-name=$$tag; \
+		CC="$$cc" CFLAGS="-fPIC -fwrapv" LDSHARED="$$cc -shared -s" $(RUN)/python -m build --wheel -C--build-option=--plat-name=$$tag; \
 		$(RUN)/python -m zipfile -l dist/*-$$tag.whl | grep /_loop.so >/dev/null || \
 			{ echo "the native loop could not be compiled for $$tag" >&2; exit 1; }; \
 	done
