@@ -156,18 +156,18 @@ class Bus:
         """
         whole = self._whole(initiator, address, size, AccessKind.READ)
         if whole is not None:
-            return whole[0].read(whole[1], size)
+            return _load(whole, initiator)
         return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
 
-    def _whole(self, initiator: Initiator, address: int, size: int, kind: AccessKind) -> tuple[MemoryBank, int] | None:
-        """The memory and the offset in it, if that is all that an access reaches, and allowed: as nearly always."""
+    def _whole(self, initiator: Initiator, address: int, size: int, kind: AccessKind) -> _Piece | None:
+        """An access as its only piece, if it reaches one target alone, and is allowed: as nearly always."""
         window = self.window_at(_view_of(initiator), address)
         if window is None or not 0 < size <= window.address + window.size - address:
             return None
-        bank, offset = window.target, window.offset + address - window.address
-        if not isinstance(bank, MemoryBank) or not self._firewall.allows(initiator, bank.name, offset, size, kind):
+        target, offset = window.target, window.offset + address - window.address
+        if not self._firewall.allows(initiator, target.name, offset, size, kind):
             return None
-        return bank, offset
+        return _Piece(target, offset, size, 0)
 
     def debug_read(self, core_view: View, address: int, size: int) -> bytes:
         """`size` bytes as the given core's address map shows them, past the firewall. Raises `BusFault`."""
@@ -184,14 +184,15 @@ class Bus:
 
         Raises `BusFault` like `read`, in which case nothing was written.
         """
-        request = _Request(initiator, AccessKind.WRITE, address, len(data), bytes(data))
+        data = bytes(data)
         whole = self._whole(initiator, address, len(data), AccessKind.WRITE)
         if whole is not None:
-            self._store(_Piece(*whole, len(data), 0), request.data, initiator)
+            self._store(whole, data, initiator)
             return
+        request = _Request(initiator, AccessKind.WRITE, address, len(data), data)
         for piece, allowed in self._decided(_view_of(initiator), request):
             if allowed:
-                self._store(piece, request.data[piece.start : piece.end], initiator)
+                self._store(piece, data[piece.start : piece.end], initiator)
 
     def _read(self, view: View, request: _Request) -> bytes:
         decided = self._decided(view, request)

@@ -209,8 +209,11 @@ class RegisterBlock:
         """Restore what `save` of the same kind of block returned. Raises `EngineError` for anything else."""
         if not isinstance(state, BlockState) or state.registers is not self.registers:
             raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
+        if self._reported != state.reported:
+            self._reported = set(state.reported)
+        if self._values == state.values and self.save_extra() == state.extra:
+            return  # as nearly all blocks between two cases of a campaign: to look costs a fraction of what follows
         self._values = state.values.copy()
-        self._reported = set(state.reported)
         self.load_extra(state.extra)
 
     # Hooks of the models

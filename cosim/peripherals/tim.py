@@ -12,7 +12,7 @@ channels 5 and 6, DMA.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.access import Initiator
@@ -171,7 +171,8 @@ class Timer(RegisterBlock):
 
     def save_extra(self) -> tuple[int, ...]:
         """Where the counter is."""
-        return astuple(self._count)
+        count = self._count
+        return count.cycle, count.value, count.prescaler, count.reload, count.repeat
 
     def load_extra(self, extra: object) -> None:
         """Restore it; the alarm is restored with all others."""

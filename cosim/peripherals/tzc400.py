@@ -166,12 +166,9 @@ class Tzc400(RegisterBlock):
             self._forget()
             self._tell()
 
-    def load(self, state: object) -> None:
-        """See `RegisterBlock.load`; what was decided stays where the registers do."""
-        before = self._values
-        super().load(state)
-        if self._values != before:
-            self._forget()
+    def load_extra(self, extra: object) -> None:  # noqa: ARG002
+        """Bring what follows from the registers in line with the restored ones."""
+        self._forget()
         self._update_irq()
 
     def _forget(self) -> None:

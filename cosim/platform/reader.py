@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from cosim.errors import PlatformError
 from cosim.platform.grammar import parse
@@ -45,30 +47,18 @@ class _Draft:
     interrupts: dict[str, list[Interrupt]] = field(default_factory=dict)
 
 
-class _Reader:
-    """Reads one description and the files it uses, each once."""
+class _Sources:
+    """Reads one description and the files it uses, each once: their names, and their texts with the used ones first."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self._bytes = 0
-        self._interrupt_ends = 0
         self._files: dict[Path, Path] = {}
-        self._drafts: dict[str, _Draft] = {}
-
-    def platform(self, path: Path) -> Platform:
+        self.texts: list[tuple[Path, str]] = []
         self._file(path, ())
-        entries: dict[str, Entry] = {}
-        for name, draft in self._drafts.items():
-            if name == SYSTEM_BUS:
-                continue
-            place = draft.place
-            if not draft.created:
-                hint = "give it a type, as in 'ram: Memory.MappedMemory @ sysbus 0x0', or correct the name"
-                raise place.error("updated but never created", hint)
-            wires = tuple(wire for group in draft.interrupts.values() for wire in group)
-            entries[name] = Entry(
-                name, place.type, draft.registrations, draft.properties, wires, place.file, place.line, draft.parent
-            )
-        return Platform(entries, tuple(self._files.values()))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self._files.values())
 
     def _file(self, path: Path, chain: tuple[Path, ...], at: tuple[Path, int] | None = None) -> None:
         try:
@@ -82,11 +72,10 @@ class _Reader:
         if len(chain) >= MAX_USING_DEPTH:
             raise _unreadable(path, at, f"more than {MAX_USING_DEPTH} files use one another")
         self._files[key] = path
-        description = parse(self._text(path, at), str(path))
-        for using in description.usings:
+        text = self._text(path, at)
+        for using in parse(text, str(path)).usings:
             self._file(_used(path, using), (*chain, key), (path, using.line))
-        for entry in description.entries:
-            self._entry(path, entry)
+        self.texts.append((path, text))
 
     def _text(self, path: Path, at: tuple[Path, int] | None) -> str:
         try:
@@ -103,6 +92,33 @@ class _Reader:
             return data.decode("utf-8").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise _unreadable(path, at, f"not UTF-8 text at offset {error.start}") from error
+
+
+class _Reader:
+    """Merges the entries of the files of one description."""
+
+    def __init__(self) -> None:
+        self._interrupt_ends = 0
+        self._drafts: dict[str, _Draft] = {}
+
+    def platform(self, files: tuple[Path, ...], texts: tuple[tuple[Path, str], ...]) -> Platform:
+        for path, text in texts:
+            for entry in parse(text, str(path)).entries:
+                self._entry(path, entry)
+        entries: dict[str, Entry] = {}
+        for name, draft in self._drafts.items():
+            if name == SYSTEM_BUS:
+                continue
+            place = draft.place
+            if not draft.created:
+                hint = "give it a type, as in 'ram: Memory.MappedMemory @ sysbus 0x0', or correct the name"
+                raise place.error("updated but never created", hint)
+            wires = tuple(wire for group in draft.interrupts.values() for wire in group)
+            properties = MappingProxyType(draft.properties)
+            entries[name] = Entry(
+                name, place.type, draft.registrations, properties, wires, place.file, place.line, draft.parent
+            )
+        return Platform(MappingProxyType(entries), files)
 
     def _entry(self, path: Path, entry: SyntaxEntry) -> None:
         here = Place(path, entry.line, entry.name, entry.type or "")
@@ -199,7 +215,14 @@ def load_platform(path: Path) -> Platform:
     Bounded by `MAX_BYTES`, `MAX_ENTRIES`, `MAX_INTERRUPT_ENDS`, `MAX_USING_DEPTH`. Raises `PlatformError` for what is
     unreadable, not understood or wrong, with `file` and, where there is one, `line`, `column`, `entry` and `type`.
     """
-    platform = _Reader().platform(path)
+    sources = _Sources(path)
+    return _platform(sources.files, tuple(sources.texts))
+
+
+@lru_cache(maxsize=4)
+def _platform(files: tuple[Path, ...], texts: tuple[tuple[Path, str], ...]) -> Platform:
+    """What the texts say. Processes that make many SoCs make them of one description, and a platform never changes."""
+    platform = _Reader().platform(files, texts)
     validate(platform)
     return platform
 

@@ -211,3 +211,23 @@ def test_all_entries_of_a_type_come_in_the_order_of_the_description(read: Read) 
 
 def test_require_types_accepts_a_machine_of_known_types(read: Read) -> None:
     require_types(read("b: Any.Block\nx: Any.Other\n"), {"Any.Block", "Any.Other", "Any.Third"})
+
+
+def test_a_used_file_that_changed_is_read_anew(tmp_path: Path, read: Read) -> None:
+    used = tmp_path / "used.repl"
+    used.write_text("ram: Memory.MappedMemory @ sysbus 0x0 { size: 0x1000 }\n", encoding="utf-8")
+    before = read('using "./used.repl"\n')
+    used.write_text("ram: Memory.MappedMemory @ sysbus 0x0 { size: 0x2000 }\n", encoding="utf-8")
+    after = read('using "./used.repl"\n')
+
+    assert [only(platform).properties["size"] for platform in (before, after)] == [0x1000, 0x2000]
+
+
+def test_nobody_can_change_a_description_that_others_may_have_too(read: Read) -> None:
+    platform = read("b: Any.Block { x: 1 }\n")
+
+    assert read("b: Any.Block { x: 1 }\n") == platform
+    with pytest.raises(TypeError):
+        platform.entries["c"] = only(platform)  # type: ignore[index]
+    with pytest.raises(TypeError):
+        only(platform).properties["x"] = 2  # type: ignore[index]

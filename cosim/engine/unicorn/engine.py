@@ -111,7 +111,7 @@ class UnicornEngine:
     def _now_ps(self) -> int:
         if self._current is not None:
             return self._current.time_ps
-        return max(self._idle_ps, *(core.time_ps for core in self._order))
+        return max(self._idle_ps, self._a7.time_ps, self._m4.time_ps)
 
     def start(self, core: str, entry: int) -> None:
         """See `Engine.start`."""
