@@ -10,17 +10,23 @@ from presence import Configured
 from cosim import client
 from cosim.access import Deny, Initiator
 from cosim.client import StepStatus
+from cosim.engine.unicorn.native import library_path
 from cosim.events import AccessDenied, ExceptionTaken, RegisterWritten
 from cosim.peripherals.etzpc import DECPROT_IDS, Protection
+from cosim.peripherals.usart import Stm32Usart
+from cosim.registers import Register, RegisterBlock
 from cosim.resources import firmware_file
 from cosim.scripts import READY_ADDRESS, loading, start
-from cosim.soc import Soc
+from cosim.soc import Soc, SocConfig
 from cosim.testing import default_signer
 
 UART4, BRR = 0x40010000, 0x4001000C
+UART4_CR2, UART5_RTOR = 0x40010004, 0x40011014
 _DECPROT0 = 0x5C007010
 MPU_CTRL, MPU_RBAR, MPU_RASR = 0xE000ED94, 0xE000ED9C, 0xE000EDA0
 _STR_R1_R0, _STRB_R1_R2, _BX_LR = 0xE5801000, 0xE5C21000, 0xE12FFF1E
+
+NATIVE = pytest.mark.skipif(library_path() is None, reason="the native loop is not built")
 
 
 def protect(soc: Soc, block: str, protection: Protection) -> None:
@@ -108,3 +114,33 @@ def test_store_of_a_byte_is_made_although_an_unaligned_store_before_it_was_refus
     denied = [(e.access, e.size) for e in soc.log.of(AccessDenied) if e.address == UART4 + 1]
     assert denied == [("write", 4)]
     assert [e.value for e in soc.log.of(RegisterWritten) if e.register == "BKP19R"] == [0x5A]
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_error_of_a_model_at_the_fifth_of_equal_reads_ends_the_run_as_that_error(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def read_register(block: Stm32Usart, register: Register, initiator: Initiator) -> int:
+        reads.append(register.name)
+        if reads.count("BRR") == 5:
+            raise ArithmeticError("the model is broken")
+        return RegisterBlock.read_register(block, register, initiator)
+
+    monkeypatch.setattr(Stm32Usart, "read_register", read_register)
+    soc = Soc(SocConfig(loop=loop))
+
+    with pytest.raises(ArithmeticError, match="the model is broken"):
+        soc.run_script([client.read32(BRR)] * 6)
+    assert reads.count("BRR") == 5
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_registers_that_share_a_place_in_the_table_of_the_native_port_are_told_apart(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop))
+    write = [client.write32(UART4_CR2, 0x1234), client.write32(UART5_RTOR, 0x5678)]
+
+    results = soc.run_script([*write, *[client.read32(UART4_CR2), client.read32(UART5_RTOR)] * 4])
+
+    assert [result.result[0] for result in results[2:]] == [0x1234, 0x5678] * 4

@@ -5,20 +5,17 @@ access got through once is remembered by its address: which block it reaches, an
 own memory protection stood in the way. It is forgotten when one of these changes its mind, and nothing remembered
 counts while an instruction is given up. Everything else goes the long way.
 
-The hook is set without Unicorn's Python bindings, whose wrappers cost as much as the model of a register does.
+`access_port.py` is the hook itself.
 """
 
 from __future__ import annotations
 
-import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from unicorn import (
-    UC_HOOK_MEM_INVALID,
     UC_MEM_FETCH_PROT,
     UC_MEM_FETCH_UNMAPPED,
     UC_MEM_READ_PROT,
@@ -26,14 +23,13 @@ from unicorn import (
     UC_MEM_WRITE_UNMAPPED,
     Uc,
 )
-from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.access import AccessKind, Initiator
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
+from cosim.engine.unicorn.access_port import GIVEN_UP
 from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.memory_view import MemoryView
-from cosim.errors import EngineError
 from cosim.events import ForeignWrite
 from cosim.memory import MemoryBank
 from cosim.registers import RegisterBlock
@@ -44,11 +40,6 @@ _KIND_OF = {
     UC_MEM_FETCH_UNMAPPED: AccessKind.FETCH,
     UC_MEM_FETCH_PROT: AccessKind.FETCH,
 }
-_ACCESS_HOOK = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
-)
-#: Remembered accesses of each direction; guest code that touches more addresses than that starts over.
-_MOST_REMEMBERED = 4096
 _RUNNING = CoreState.RUNNING
 
 
@@ -75,24 +66,12 @@ class Accesses(MemoryView, ABC):
         self.failure: BaseException | None = None
         #: Set by the engine: whether another core must first catch up with this one.
         self.must_wait: Callable[[], bool] = lambda: False
+        #: Set by the engine: this core is at work now.
+        self.at_work: Callable[[], None] = lambda: None
         self.waiting = False
         self._unaligned = (0, 0, 0)  # first byte and end of the unaligned write at work, and how many are to come
-        #: By 16 * address + size: what makes the access. `_reads` and `_writes` are these, or empty while none counts.
-        self._known_reads: dict[int, Callable[[], int]] = {}
-        self._known_writes: dict[int, Callable[[int], None]] = {}
-        self._reads, self._writes = self._known_reads, self._known_writes
         machine.firewall.listen(lambda _target: self.forget_accesses())
-        self._access_hook = _ACCESS_HOOK(self._make_hook())  # kept alive as long as the core
-        self._hook_invalid(self._access_hook)
-
-    def _hook_invalid(self, callback: Any) -> None:
-        hook = ctypes.c_size_t()
-        error = uclib.uc_hook_add(
-            self.uc._uch, ctypes.byref(hook), UC_HOOK_MEM_INVALID, ctypes.cast(callback, ctypes.c_void_p), None,
-            ctypes.c_uint64(1), ctypes.c_uint64(0),
-        )  # fmt: skip
-        if error:
-            raise EngineError(f"the hook of accesses cannot be set (Unicorn error {error})", engine="unicorn")
+        self.port.serve(uc, self._must_wait, self._on_access)
 
     @property
     @abstractmethod
@@ -117,55 +96,28 @@ class Accesses(MemoryView, ABC):
 
     def forget_accesses(self) -> None:
         """What was remembered of accesses may not hold any more."""
-        self._known_reads.clear()
-        self._known_writes.clear()
+        self.port.forget()
 
     def suspend_accesses(self) -> None:
         """Nothing that is remembered counts until `resume_accesses`."""
-        self._reads, self._writes = {}, {}
+        self.port.cells.serves = 0
 
     def resume_accesses(self) -> None:
         """What is remembered counts again, and no write is at work."""
         self._unaligned = (0, 0, 0)
-        self._reads, self._writes = self._known_reads, self._known_writes
+        self.port.cells.serves = 1
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
-    def _make_hook(self) -> Callable[..., bool]:
-        timers, lane = self.machine.timers, self.lane
-        next_at = timers.next_at
-        reading, writing, slow = UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, self._on_invalid_access
+    def _must_wait(self) -> bool:
+        return self.must_wait()
 
-        def on_access(_uc: int, access: int, address: int, size: int, value: int, _user: int) -> bool:
-            """Whether Unicorn may go on with the access; if not, the instruction has no effect."""
-            try:
-                read = write = None
-                if access == reading:
-                    read = self._reads.get(address << 4 | size)
-                elif access == writing:
-                    write = self._writes.get(address << 4 | size)
-                if (read is None and write is None) or self.must_wait():
-                    return slow(access, address, size, value)
-                due = next_at()
-                if due is not None:
-                    timers.run_due(self.time_ps)
-                    due = next_at()
-                if read is not None:
-                    self._read_at = address
-                    self._value = read()
-                elif write is not None:
-                    write(value & ~(-1 << 8 * size))
-                if next_at() != due:
-                    self._end_turn()
-                if self.state is _RUNNING:
-                    if lane.it_left:
-                        self.forget_it_state()
-                    return True
-            except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
-                self.failure = error
-            return self._give_up(isolated=write is not None)
-
-        return on_access
+    def _on_access(self, access: int, address: int, size: int, value: int) -> bool:
+        try:
+            return self._on_invalid_access(access, address, size, value)
+        except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
+            self.failure = error
+        return self._give_up(isolated=False)
 
     def _give_up(self, *, isolated: bool) -> bool:
         """The instruction at work has no effect; `isolated`: it is a store."""
@@ -226,7 +178,7 @@ class Accesses(MemoryView, ABC):
         outcome = self.transact(kind, address, size, value)
         if timers.next_at() != due:
             self._end_turn()
-        self._value, self._read_at = outcome.value, address
+        self.port.cells.value, self.port.cells.read_at = outcome.value, address
         if outcome.error:
             self.fault = Fault(kind, address, size, value, reported=True)
             return False
@@ -247,14 +199,41 @@ class Accesses(MemoryView, ABC):
         block, offset = window.target, window.offset + address - window.address
         if offset % size or address + size > window.end or self._denied(block.name, offset, size, kind):
             return
-        if len(self._known_reads) + len(self._known_writes) >= _MOST_REMEMBERED:
-            self.forget_accesses()
-        if kind is AccessKind.READ:
-            made = block.reader(offset, size, self.initiator) if isinstance(block, RegisterBlock) else None
-            read = made or partial(block.read, offset, size, self.initiator)
-            self._known_reads[address << 4 | size] = read
-        else:
-            self._known_writes[address << 4 | size] = _writer(block.write, offset, size, self.initiator)
+        if kind is AccessKind.WRITE:
+            write = _writer(block.write, offset, size, self.initiator)
+            self.port.remember_write(address, size, self._known(None, write))
+            return
+        made = block.reader(offset, size, self.initiator) if isinstance(block, RegisterBlock) else None
+        read = made or partial(block.read, offset, size, self.initiator)
+        self.port.remember_read(address, size, self._known(read, None))
+
+    def _known(self, read: Callable[[], int] | None, write: Callable[[int], None] | None) -> Callable[..., int]:
+        """What makes an access again that the bus has made once: see `KnownRead` and `KnownWrite`."""
+        timers, lane, next_at = self.machine.timers, self.lane, self.machine.timers.next_at
+
+        def made(value: int = 0) -> int:
+            try:
+                self.at_work()
+                due = next_at()
+                if due is not None:
+                    timers.run_due(self.time_ps)
+                    due = next_at()
+                if read is not None:
+                    value = read()
+                elif write is not None:
+                    write(value)
+                if next_at() != due:
+                    self._end_turn()
+                if self.state is _RUNNING:
+                    if lane.it_left:
+                        self.forget_it_state()
+                    return value
+            except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
+                self.failure = error
+            self._give_up(isolated=write is not None)
+            return GIVEN_UP
+
+        return made
 
     def _denied(self, target: str, offset: int, size: int, kind: AccessKind) -> bool:
         return self.machine.firewall.decide(self.initiator, target, offset, size, kind) is not None

@@ -50,6 +50,11 @@ class Batch:
         self._write(*self._arguments)
 
 
+def stop(uc: Uc) -> None:
+    """`Uc.emu_stop` from within a hook."""
+    uclib.uc_emu_stop(uc._uch)
+
+
 def remove_cache(uc: Uc, first: int, last: int) -> None:
     """`Uc.ctl_remove_cache`: drop the translations of the guest addresses from `first` to before `last`."""
     error = uclib.uc_ctl(uc._uch, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(last))

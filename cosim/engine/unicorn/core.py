@@ -17,7 +17,7 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
 from cosim.engine import CoreState, Machine, Watch
 from cosim.engine.unicorn.accesses import Accesses, Fault
-from cosim.engine.unicorn.batch import Batch
+from cosim.engine.unicorn.batch import Batch, stop
 from cosim.engine.unicorn.breakpoints import Breakpoints
 from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.loop import Loop, clock_of, time_of
@@ -135,7 +135,7 @@ class Core(Accesses):
     def set_state(self, state: CoreState) -> None:
         """Change what the core is doing; only a RUNNING core gets turns."""
         self.state = state
-        self.lane.runnable = int(state is CoreState.RUNNING)
+        self.lane.runnable, self.lane.fresh = int(state is CoreState.RUNNING), 0
 
     def complete(self) -> None:
         """The instruction at work retired, although the loop saw no successor announced."""
@@ -270,11 +270,11 @@ class Core(Accesses):
         status = self.uc.reg_read(self.status_register) & ~_IT_BITS
         self.uc.reg_write(self.status_register, status | (state & 3) << 25 | (state >> 2) << 10)
 
-    def _on_interrupt(self, uc: Uc, number: int, _data: Any) -> None:
+    def _on_interrupt(self, _uc: Uc, number: int, _data: Any) -> None:
         if not self.given_up():
             self.interrupt = number
         self.lane.attention = 1
-        uc.emu_stop()
+        stop(self.uc)
 
     def _on_invalid_instruction(self, _uc: Uc, _data: Any) -> bool:
         if not self.given_up():

@@ -1,19 +1,14 @@
 /* The inner loop of the embedded engine in C: the same algorithm as python_loop.py; loop.py documents it.
  *
  * Built as an optional extension and loaded with ctypes. It needs neither the Python nor the Unicorn headers: the
- * four Unicorn functions it calls arrive as pointers, so it always works on the library that Python has loaded.
+ * functions of both that it calls arrive as pointers, so it always works on what is loaded already.
  */
+#include "clock.h"
 #include "cycles.h"
+#include "port.h"
 #include "traps.h"
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
-#define LOOP_ABI 9
-#define PICOSECONDS 1000000u
+#define LOOP_ABI 10
 #define UC_HOOK_CODE 4
 
 /* The instruction at work, if there is one, has retired. */
@@ -201,12 +196,6 @@ static int start(struct loop *loop, struct lane *lane) {
     return loop->start(uc, begin, UINT64_MAX, 0, 0);
 }
 
-static uint64_t limit_at(const struct lane *lane, uint64_t time_ps) {
-    if (time_ps <= lane->origin_ps)
-        return lane->origin;
-    return lane->origin + ((time_ps - lane->origin_ps) * lane->mips + PICOSECONDS - 1) / PICOSECONDS;
-}
-
 EXPORT uint32_t cosim_loop_abi(void) {
     return LOOP_ABI;
 }
@@ -233,7 +222,7 @@ EXPORT int cosim_run(struct loop *loop, struct lane *lane) {
 }
 
 /* Returns the index of the lane that wants attention, or -1 when all reached `end_ps`. */
-EXPORT int cosim_turns(struct loop *loop, uint64_t *horizon_ps, uint64_t quantum_ps, uint64_t end_ps, int *error) {
+EXPORT int cosim_turns(struct loop *loop, uint64_t *horizon_ps, int *error, uint64_t quantum_ps, uint64_t end_ps) {
     *error = 0;
     for (;;) {
         for (uint32_t i = 0; i < loop->lanes; i++) {

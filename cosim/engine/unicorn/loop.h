@@ -13,6 +13,11 @@
 #define OPENS_IT 0x80000000u /* of `filter`, beside the bits of the traps: it may be an IT instruction */
 #define NO_REGISTER 0xffu
 
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define NOINLINE __attribute__((noinline))
 
@@ -55,7 +60,7 @@ struct lane {
     struct loop *loop;
     uint64_t origin_ps, origin, handle;
     uint64_t cycles, fpu_free, then_fpu_free, unknown;
-    uint32_t it_pc, it_state, attention, runnable, mips, trap, pass_at;
+    uint32_t it_pc, it_state, attention, runnable, fresh, mips, trap, pass_at;
     uint32_t timed, thumb, next, before, refill, unknown_at, cost, then_flags, then_refill;
     uint32_t two_states, skipped, refill_limit, divide_least, divide_most;
     uint32_t arm_traps, unaligned_halfword, unaligned_odd, unaligned_even, waits;

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_R0, UC_ARM_REG_SP
 
+from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.traps import Trap
 from cosim.timing.state import CycleState
 
@@ -57,6 +58,7 @@ class Lane(CycleState, Protocol):
     trap: int  # 1 + number of the trap that stopped the lane; cleared by the loop at each start
     pass_at: int  # address | 1 of a trapped instruction that is let through once
     runnable: int
+    fresh: int  # it left reset and did not execute its first instruction yet
     mips: int
     origin_ps: int  # time = origin_ps + (clock - origin) * 1e6 / mips
     origin: int
@@ -76,6 +78,10 @@ class Loop(Protocol):
 
         The clock of a `timed` one is in cycles; it needs `set_counter` before it runs.
         """
+        ...
+
+    def port(self, lane: Lane) -> AccessPort:
+        """The way of a lane's accesses to the models."""
         ...
 
     def set_counter(self, lane: Lane, counter: CycleCounter, failed: Callable[[BaseException], None]) -> None:

@@ -238,14 +238,14 @@ class M4Exceptions(Core):
     def leave_handler(self, value: int) -> None:
         """Exception return by the EXC_RETURN `value`, with the integrity checks of B1.5.8."""
         scs, nvic = self.scs, self.scs.nvic
-        mode = self.registers.mode()
+        mode, masks = self.registers.mode_and_masks()
         number, active, kind = mode.xpsr & XPSR_IPSR, nvic.active, value & 0xF
         legal = kind == TO_HANDLER or (kind in (TO_THREAD, TO_PROCESS) and (len(active) == 1 or scs.nonbasethreadena))
         nvic.deactivate(number)
         self.event = True
-        if number != NMI:
+        if number != NMI and masks.faultmask:
             self.registers.clear_faultmask()
-        masks = self.registers.masks()
+            masks = self.registers.masks()
         if number not in active or not legal:
             self._chain(USAGE_FAULT, INVPC, value, mode)
             return

@@ -149,7 +149,8 @@ class M4Protection(M4Exceptions):
         if write:
             page.data[offset : offset + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         else:
-            self._value, self._read_at = int.from_bytes(page.data[offset : offset + size], "little"), address
+            cells = self.port.cells
+            cells.value, cells.read_at = int.from_bytes(page.data[offset : offset + size], "little"), address
         if self.lane.it_left:
             self.forget_it_state()
         return True

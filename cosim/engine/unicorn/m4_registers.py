@@ -74,6 +74,8 @@ class M4Registers:
     def __init__(self, uc: Uc) -> None:
         self._frame = Batch(uc, (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP))
         self._mode = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP))
+        self._state = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP, UC_ARM_REG_PRIMASK,
+                                  UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI))  # fmt: skip
         self._masks = Batch(uc, (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI, UC_ARM_REG_CONTROL,
                                   UC_ARM_REG_IPSR))  # fmt: skip
         self._ipsr = Batch(uc, (UC_ARM_REG_IPSR,))
@@ -109,6 +111,12 @@ class M4Registers:
             self._ipsr.write(0)
         return Masks(bool(primask & 1), bool(faultmask & 1), basepri & 0xFF)
 
+    def mode_and_masks(self) -> tuple[Mode, Masks]:
+        """Both at once."""
+        control, xpsr, sp, primask, faultmask, basepri = self._state.read()
+        mode = Mode(control, xpsr, sp)
+        return mode, Masks(bool(primask & 1), bool(faultmask & 1), basepri & 0xFF) if mode.privileged else self.masks()
+
     def floating(self) -> list[int]:
         """S0 to S15 and FPSCR."""
         return list(self._floating.read())
@@ -134,13 +142,15 @@ class M4Registers:
 
     def to_thread(self, control: int, *, process: bool) -> int:
         """Privileged Thread mode on the given stack, whose pointer is returned; `control` is CONTROL so far."""
-        privileged = control & ~(NPRIV | FPCA)
-        self._to_thread.write(NMI, privileged, 0, SPSEL if process else 0)
+        self._change_to_thread(control, process=process)
         return self._sp.read()[0]
+
+    def _change_to_thread(self, control: int, *, process: bool) -> None:
+        self._to_thread.write(NMI, control & ~(NPRIV | FPCA), 0, SPSEL if process else 0)
 
     def to_handler(self, number: int, exc_return: int, vector: int, mode: Mode) -> None:
         """Handler mode at `vector` on the main stack, without IT state and FP context; CONTROL.nPRIV stays."""
-        self.to_thread(mode.control, process=False)
+        self._change_to_thread(mode.control, process=False)
         thumb = XPSR_T if vector & 1 else 0
         self._to_handler.write(number, mode.control & NPRIV, exc_return, thumb, vector, mode.xpsr & XPSR_FLAGS)
 

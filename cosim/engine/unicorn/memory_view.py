@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unicorn import UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_NONE, UC_PROT_READ, UC_PROT_WRITE, Uc
@@ -27,8 +27,6 @@ from cosim.errors import EngineError
 from cosim.memory import MemoryBank
 
 PAGE = 0x1000
-_MASKS = tuple((1 << 8 * size) - 1 for size in range(9))
-_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,7 @@ class MemoryView:
         #: Nothing is translated while the core has not run since: stopped for the engine, or retired an instruction.
         self._has_run, self._flushed_at = False, 0
         self._grants: dict[str, tuple[tuple[int, int, Rights], ...]] = {}
-        #: What the hook of invalid accesses got for the read at work, and from where.
-        self._value = self._read_at = 0
-        self._on_read = _READ(self._make_read())  # kept alive as long as the core
+        self.port = loop.port(self.lane)
 
     def map_all(self) -> None:
         """Build the view for the first time."""
@@ -184,23 +180,11 @@ class MemoryView:
 
     def _map_mmio(self, base: int, size: int, window: Window | None) -> None:
         # Without the right to write there either: the hook of invalid accesses makes writes, and nothing follows.
-        error = uclib.uc_mmio_map(
-            self.uc._uch, base, size, ctypes.cast(self._on_read, ctypes.c_void_p), base, None, None
-        )
+        error = uclib.uc_mmio_map(self.uc._uch, base, size, *self.port.mmio(base), None, None)
         if error:
             raise EngineError(f"0x{base:08x} cannot be mapped (Unicorn error {error})", engine="unicorn", address=base)
         self.uc.mem_protect(base, size, UC_PROT_NONE)
         self._pieces.append(_Piece(base, size, UC_PROT_NONE, window))
-
-    def _make_read(self) -> Callable[..., int]:
-        def read(_uc: int, offset: int, size: int, base: int | None) -> int:
-            """The value that the bus gave; Unicorn asks for an unaligned one in aligned parts."""
-            shift = (base or 0) + offset - self._read_at
-            if not shift:
-                return self._value & _MASKS[size]
-            return (self._value >> 8 * shift if shift > 0 else self._value << -8 * shift) & _MASKS[size]
-
-        return read
 
     def _publish_code(self) -> None:
         self._code = []

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
+from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
+from cosim.engine.unicorn.native_port import NativePort
 from cosim.engine.unicorn.traps import MAX_TRAPS, THUMB, Trap, filters
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
@@ -19,7 +21,7 @@ from cosim.timing.state import NOWHERE
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 9
+ABI = 10
 MAX_RANGES = 32
 MAX_LANES = 8
 MAX_WAITS = 16
@@ -62,6 +64,7 @@ class NativeLane(ctypes.Structure):
     trap: int
     pass_at: int
     runnable: int
+    fresh: int
     mips: int
     origin_ps: int
     origin: int
@@ -87,7 +90,7 @@ class NativeLane(ctypes.Structure):
         ("loop", ctypes.c_void_p),
         *((name, ctypes.c_uint64) for name in ("origin_ps", "origin", "handle")),
         *((name, ctypes.c_uint64) for name in ("cycles", "fpu_free", "then_fpu_free", "unknown")),
-        *((name, ctypes.c_uint32) for name in ("it_pc", "it_state", "attention", "runnable", "mips", "trap")),
+        *((name, ctypes.c_uint32) for name in ("it_pc", "it_state", "attention", "runnable", "fresh", "mips", "trap")),
         *((name, ctypes.c_uint32) for name in ("pass_at", "timed", "thumb", "next", "before", "refill", "unknown_at")),
         *((name, ctypes.c_uint32) for name in ("cost", "then_flags", "then_refill", "two_states", "skipped")),
         *((name, ctypes.c_uint32) for name in ("refill_limit", "divide_least", "divide_most", "arm_traps")),
@@ -152,12 +155,13 @@ def _library() -> ctypes.CDLL:
         )
     library.cosim_lane_settle.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
     library.cosim_lane_settle.restype = None
+    library.cosim_port_place.argtypes, library.cosim_port_place.restype = (ctypes.c_uint32,), ctypes.c_uint32
     library.cosim_turns.argtypes = (
         ctypes.c_void_p,
-        ctypes.POINTER(ctypes.c_uint64),
+        ctypes.c_void_p,
+        ctypes.c_void_p,
         ctypes.c_uint64,
         ctypes.c_uint64,
-        ctypes.POINTER(ctypes.c_int),
     )
     return library
 
@@ -200,6 +204,9 @@ class NativeLoop:
             reg_cpsr=UC_ARM_REG_CPSR,
             reg=(ctypes.c_int32 * 16)(*CORE_REGISTERS),
         )
+        self._horizon, self._error = ctypes.c_uint64(), ctypes.c_int()
+        turns, places = self._library.cosim_turns, [ctypes.byref(c) for c in (self._loop, self._horizon, self._error)]
+        self._turns: Callable[[int, int], int] = lambda quantum_ps, end_ps: turns(*places, quantum_ps, end_ps)
 
     def add(self, handle: int, *, timed: bool) -> NativeLane:
         """See `Loop.add`."""
@@ -208,6 +215,11 @@ class NativeLoop:
             raise EngineError(f"the instruction hook cannot be set (Unicorn error {error})", engine="unicorn")
         self._lanes.append(lane)
         return lane
+
+    def port(self, lane: Lane) -> AccessPort:
+        """See `Loop.port`."""
+        assert isinstance(lane, NativeLane)
+        return NativePort(self._library, ctypes.addressof(lane))
 
     def set_counter(self, lane: Lane, counter: CycleCounter, failed: Callable[[BaseException], None]) -> None:
         """See `Loop.set_counter`."""
@@ -273,8 +285,7 @@ class NativeLoop:
 
     def turns(self, horizon_ps: int, quantum_ps: int, end_ps: int) -> tuple[int, Lane | None, int]:
         """See `Loop.turns`."""
-        horizon, error = ctypes.c_uint64(horizon_ps), ctypes.c_int()
-        index = self._library.cosim_turns(
-            ctypes.byref(self._loop), ctypes.byref(horizon), quantum_ps, end_ps, ctypes.byref(error)
-        )
+        horizon, error = self._horizon, self._error
+        horizon.value = horizon_ps
+        index = self._turns(quantum_ps, end_ps)
         return horizon.value, None if index < 0 else self._lanes[index], error.value

@@ -10,6 +10,7 @@ from unicorn import UC_ERR_OK, UC_HOOK_CODE
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
+from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane, clock_of, limit_at
 from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state, reach
 from cosim.timing.state import UNSURE, CountState
@@ -42,6 +43,7 @@ class PythonLane(CountState):
         "_uc",
         "attention",
         "busy",
+        "fresh",
         "it_left",
         "it_pc",
         "it_state",
@@ -61,7 +63,7 @@ class PythonLane(CountState):
         super().__init__()
         self._uc = ctypes.c_void_p(handle)
         self.retired = self.limit = self.busy = self.it_left = self.it_pc = self.attention = 0
-        self.runnable = self.origin_ps = self.origin = self.it_state = 0
+        self.runnable = self.fresh = self.origin_ps = self.origin = self.it_state = 0
         self.traps_on = self.trap = self.pass_at = 0
         self.mips = 1
         self._traps: Sequence[Trap] = ()
@@ -303,6 +305,10 @@ class PythonLoop:
         lane = TimedPythonLane(handle) if timed else PythonLane(handle)
         self._lanes.append(lane)
         return lane
+
+    def port(self, lane: Lane) -> AccessPort:  # noqa: ARG002
+        """See `Loop.port`."""
+        return AccessPort()
 
     def set_counter(self, lane: Lane, counter: CycleCounter, failed: Callable[[BaseException], None]) -> None:
         """See `Loop.set_counter`."""
