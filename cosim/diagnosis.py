@@ -211,9 +211,10 @@ class _Case:
         text = f"the M4 took {self._fault_text(record)}"
         if first:
             text = f"the very first instruction faulted: {text}"
-        if core is not None and core.ipsr:
+        if core is not None and core.ipsr is not None:
             where = self._symbols.at(core.pc)
-            text += f"; it is still in the handler, at 0x{core.pc:08x}" + (f" ({where})" if where else "")
+            text += "; it is still in the handler" if core.ipsr else "; the handler came to an end, and it went on"
+            text += f", at 0x{core.pc:08x}" + (f" ({where})" if where else "")
         yield self._at(record.stamp.pc, "first-instruction" if first else "fault", text, self._fault_hint(record))
 
     def _fault_text(self, record: Record) -> str:

@@ -152,6 +152,16 @@ def test_a_branch_into_nowhere_names_the_address_that_it_went_to(
     assert "a function pointer that was never set" in str(value["causes"])
 
 
+def test_a_fault_that_was_survived_is_told_from_one_that_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # nop; udf; b .; the handler: ldr r0, [sp, #24]; adds r0, #2; str r0, [sp, #24]; bx lr
+    survived = NOP + UDF + LOOP + "0698" + "0230" + "0690" + "7047"
+    value = boot(tmp_path / "fw.elf", program(survived, handler=(CODE + 6) | 1), capsys, "--timeout", "1")
+    assert causes(value) == ["fault"]
+    assert "; the handler came to an end, and it went on, at 0x10000004" in str(value["causes"])
+
+
 def test_a_lockup_is_a_crash_that_tells_both_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = boot(tmp_path / "fw.elf", program(NOP + UDF), capsys, "--timeout", "1")
     assert (value["outcome"], value["exit_code"]) == ("crashed", 1)
