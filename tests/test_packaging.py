@@ -125,11 +125,9 @@ def test_without_a_compiler_the_wheel_boots_the_demo_from_its_own_files(plain_wh
         assert all(Path(str(check["detail"])).is_relative_to(plain_wheel) for check in found)
     assert [c["present"] for c in checks if c["name"] == "unicorn native loop"] == [False]
 
-    boot = run_cosim(plain_wheel, tmp_path, "boot", str(plain_wheel / "cosim/_data/firmware/demo_m4.elf"), "--json")
-    assert boot.returncode == 0, boot.stderr
-    verdict = json.loads(boot.stdout)
-    assert verdict["outcome"] == "booted"
-    assert verdict["monitors_held"] is True
+    boot = run_cosim(plain_wheel, tmp_path, "boot", str(plain_wheel / "cosim/_data/firmware/demo_m4.elf"))
+    assert boot.returncode == 0, boot.stderr  # booted, and every monitor held
+    assert boot.stdout.startswith("verdict: booted")
     assert boot.stderr.count("the Python loop gives the same results") == 1
 
 

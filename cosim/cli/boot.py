@@ -84,7 +84,8 @@ def boot(
     if coredump is not None:
         check_writable(coredump)
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
-    note_python_loop(config.engine)
+    if not as_json:
+        note_python_loop(config.engine)
     image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
 

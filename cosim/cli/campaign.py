@@ -100,7 +100,8 @@ def campaign(
     with about(path):
         image = bound_image(read_input(path))
         spec = CampaignSpec(image, Profile(profile), FirewallProfile(firewall), chosen, limit, seed)
-        note_python_loop("unicorn")
+        if not as_json:
+            note_python_loop("unicorn")
         ready = Campaign(spec)
         if case is not None:
             return _replay(ready, case, as_json=as_json)

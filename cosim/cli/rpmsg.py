@@ -147,7 +147,8 @@ def rpmsg(
     if interactive is None:
         interactive = not (echo or texts or as_json) and sys.stdin.isatty()
     config = soc_config(settings)
-    note_python_loop(config.engine)
+    if not as_json:
+        note_python_loop(config.engine)
     image = signed_image(read_input(path), path, None)
     report: dict[str, object] = {"file": str(path), "wait_ms": wait, **settings}
     wish = _Wish(echo, size, texts, channel, endpoint, interactive, coredump, recovery)
