@@ -1,4 +1,4 @@
-"""An interrupt that the M4's own store raises is taken four instructions later, whatever happens to the machine then."""
+"""An interrupt that the M4's own store raises is taken four instructions later, also where a snapshot was restored."""
 
 from __future__ import annotations
 
