@@ -7,6 +7,7 @@ import itertools
 import struct
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from m4_probes import boot_probe
@@ -87,6 +88,19 @@ def test_firmware_measures_the_cycles_that_the_rules_give(loop: str) -> None:
     soc = boot_probe(firmware_file("dwt_probe.elf").read_bytes(), replace(CYCLES, loop=loop))
 
     assert figures(soc) == FIGURES
+
+
+def test_the_document_tells_these_figures() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "timing.md").read_text(encoding="utf-8")
+    table = document.partition("| piece |")[2].partition("\n\n")[0]
+    told: dict[str, int] = {}
+    for row in table.splitlines()[2:]:
+        names, cycles = (cell.strip() for cell in row.split("|")[1:3])
+        values = [int(value) for value in cycles.split(",")]
+        pieces = [name.strip(" `") for name in names.split(",")]
+        told |= dict(zip(pieces, values if len(values) > 1 else values * len(pieces), strict=True))
+
+    assert told == FIGURES
 
 
 def test_in_instruction_time_it_measures_instructions() -> None:
