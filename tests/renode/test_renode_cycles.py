@@ -12,6 +12,7 @@ from m4_probes import boot_probe
 from test_timing import figures
 
 from cosim.boot import attempt
+from cosim.engine.renode.charging import SLACK
 from cosim.events import CoreHeld, CyclesUnknown
 from cosim.resources import firmware_file
 from cosim.scripts import loading, start, until_ready
@@ -53,6 +54,12 @@ def test_firmware_measures_what_it_measures_on_the_embedded_engine() -> None:
     assert figures(boot_probe(image, ON_RENODE)) == figures(boot_probe(image, CYCLES))
 
 
+def test_in_instruction_time_it_measures_instructions() -> None:
+    measured = figures(boot_probe(firmware_file("dwt_probe.elf").read_bytes(), SocConfig(engine="renode")))
+
+    assert (measured["loop_of_ten"], measured["divide_most"], measured["supervisor_call"]) == (20, 1, 2)
+
+
 #: Firmware, and how many of its events both engines have at the same instruction.
 @pytest.mark.parametrize(
     ("name", "least"), [("irq_probe", 17), ("probe_it", 40), ("probe_faults", 13), ("probe_lockup", 4)]
@@ -72,9 +79,9 @@ def test_time_of_the_m4_follows_its_cycles(soc: Soc, start_m4: StartM4) -> None:
     (held,) = soc.log.of(CoreHeld)
 
     assert held.spent is not None
-    assert abs(held.spent - 100 * 209) <= 4
-    assert abs(held.retired - 100 * 209 // 2) <= 2
-    assert abs(soc.m4.time_ps - 100 * MICROSECOND) <= 4 * MICROSECOND // 209
+    assert 0 <= held.spent - 100 * 209 <= SLACK + 4
+    assert abs(held.retired - held.spent // 2) <= 2
+    assert 0 <= soc.m4.time_ps - 100 * MICROSECOND <= (SLACK + 4) * MICROSECOND // 209
 
 
 def test_code_without_a_known_cost_is_told_once(soc: Soc, start_m4: StartM4) -> None:

@@ -1,12 +1,13 @@
 """Charges the instructions of the M4 in Renode by the tables of `cosim.timing`, and holds Renode's time to the count.
 
 Renode counts one cycle for an instruction. A hook before each one tells the reference counter what executes, and what
-it counts beyond that is skipped: time passes for the core as if it had executed so many instructions more.
+it counts beyond that is skipped: time passes for the core as if it had executed so many instructions more. Each skip
+passes through Renode's scheduler, so cycles are saved up to a few (`SLACK`); whoever reads the count sees all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from cosim.engine.renode.host import Net, private_field, private_method
@@ -17,6 +18,8 @@ from cosim.timing import Flag
 from cosim.timing.code import CODE, FLAGS
 from cosim.timing.state import AT_WORK, LASTING, CountState, ExceptionEvent
 
+#: Cycles that Renode's time may lag behind the count.
+SLACK = 16
 _PC, _LR = 15, 14
 _IT = 0xBF  # the upper byte of IT, and of hints
 _BASIC_FRAME = 1 << 4  # in EXC_RETURN: without FP state
@@ -27,6 +30,9 @@ _SAVED = (
     "completed", "given", "at_work", "skipping", "opens", "it_left", "it_unsure", "uneven",
     "entered", "returning", "unstacks", "lazy",
 )  # fmt: skip
+
+#: What `M4Charger.save` returns: the fields `_SAVED` of the charger, and `_COUNT` of its counter.
+ChargerState = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Charged(Protocol):
@@ -88,23 +94,20 @@ class M4Charger:
 
     @property
     def debt(self) -> int:
-        """Cycles that Renode has let pass beyond the count, because no instruction takes less than one there."""
+        """Cycles that Renode has let pass beyond the count: no instruction takes less than one there."""
         return max(0, self.given - self._state.cycles)
 
-    def save(self) -> Mapping[str, object]:
+    def save(self) -> ChargerState:
         """The count, for `load`."""
         self._settle()
-        names = {name: getattr(self, name) for name in _SAVED}
-        return {**names, "state": tuple(getattr(self._state, name) for name in _COUNT)}
+        own = tuple(getattr(self, name) for name in _SAVED)
+        return own, tuple(getattr(self._state, name) for name in _COUNT)
 
-    def load(self, saved: Mapping[str, object]) -> None:
+    def load(self, saved: ChargerState) -> None:
         """Restore what `save` returned."""
-        for name in _SAVED:
-            setattr(self, name, saved[name])
-        state = saved["state"]
-        if isinstance(state, tuple):
-            for name, value in zip(_COUNT, state, strict=True):
-                setattr(self._state, name, value)
+        for target, names, values in ((self, _SAVED, saved[0]), (self._state, _COUNT, saved[1])):
+            for name, value in zip(names, values, strict=True):
+                setattr(target, name, value)
 
     def reset(self) -> None:
         """The core is about to be reset: what was under way ends, and what comes next does not follow it."""
@@ -135,7 +138,7 @@ class M4Charger:
     def sleep(self) -> None:
         """The core begins to sleep: Renode's time comes up with the count."""
         self._settle()
-        self._keep_pace()
+        self._keep_pace(1)
 
     def _on_return(self, _number: int) -> None:
         try:
@@ -163,7 +166,7 @@ class M4Charger:
     def _on_instruction(self, address: int, _size: int) -> None:
         try:
             self._begin(int(address))
-            self._keep_pace()
+            self._keep_pace(SLACK)
         except BaseException as error:  # must not cross Renode's frames
             self._failed(error)
 
@@ -220,10 +223,10 @@ class M4Charger:
         if self.at_work and self._core.retired > self.completed:
             self._complete()
 
-    def _keep_pace(self) -> None:
-        """Let Renode skip what the count is ahead: behind the instruction at work, and before it executes another."""
+    def _keep_pace(self, least: int) -> None:
+        """Let Renode skip what the count is ahead, behind the instruction at work, if it is at least so many cycles."""
         ahead = self._state.cycles - self.given
-        if ahead > 0:
+        if ahead >= least:
             self.given += ahead
             self._skip(ahead)
 

@@ -7,13 +7,13 @@ components, which Renode has in no such machine, are those of the embedded engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine
 from cosim.engine.renode import adapter
-from cosim.engine.renode.charging import M4Charger
+from cosim.engine.renode.charging import ChargerState, M4Charger
 from cosim.engine.renode.core import PICOSECONDS, Core, Fault, Guard
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import DEBUG_BLOCK_SIZE, DEBUG_BLOCKS, Viewer, execute_never
@@ -61,17 +61,7 @@ class CortexM4(Core):
 
     kept = (*Core.kept, "_bfar", "_hfsr", "_syst_csr", "_demcr", "_raised")
 
-    def __init__(
-        self,
-        machine: Machine,
-        cpu: Net,
-        viewer: Viewer,
-        guard: Guard,
-        *,
-        nvic: Net,
-        bus: Net,
-        failed: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, machine: Machine, cpu: Net, viewer: Viewer, guard: Guard, *, nvic: Net, bus: Net) -> None:
         super().__init__(machine, cpu, viewer, guard)
         self._nvic = nvic
         self._bfar = self._hfsr = self._syst_csr = self._demcr = 0
@@ -81,7 +71,7 @@ class CortexM4(Core):
             if viewer.sees(window) and isinstance(window.target, MemoryBank)
         ]
         self._charger = (
-            M4Charger(self, self._read_code, failed, self._tell_unknown) if machine.timing == "cycles" else None
+            M4Charger(self, self._read_code, self._fail, self._tell_unknown) if machine.timing == "cycles" else None
         )
         self.debug = DebugBlocks(lambda: self.clock, lambda: bool(self._demcr & TRCENA))
         for base in DEBUG_BLOCKS:
@@ -134,7 +124,7 @@ class CortexM4(Core):
         super().load({name: saved[name] for name in self.kept})
         self.debug.load(cast("DebugState", saved["debug"]))
         if self._charger is not None:
-            self._charger.load(cast("Mapping[str, object]", saved["charger"]))
+            self._charger.load(cast("ChargerState", saved["charger"]))
         entry = saved["entry"]
         self.watch_entry(entry if isinstance(entry, int) else None)
 
@@ -184,6 +174,14 @@ class CortexM4(Core):
             if 0 <= offset < window.size:
                 return bank.read(window.offset + offset, min(size, window.size - offset))
         return b""
+
+    def _fail(self, error: BaseException) -> None:
+        """End the run with what went wrong in a hook."""
+
+        def raise_again() -> None:
+            raise error
+
+        self._guard(self, raise_again)
 
     def _tell_unknown(self, address: int) -> None:
         code = int.from_bytes(self._read_code(address, 4), "little")

@@ -77,9 +77,7 @@ class RenodeEngine:
         )
         objects = host.objects
         self._a7 = CortexA7(machine, objects[a7.name], viewers[0], self._guard, self._serve_smc)
-        self._m4 = CortexM4(
-            machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus, failed=self._fail
-        )
+        self._m4 = CortexM4(machine, objects[m4.name], viewers[1], self._guard, nvic=objects["nvic"], bus=host.bus)
         self._order = (self._a7, self._m4)
         place_targets(host, machine, self._order, self._guard)
         self._windows = tuple(self._make_windows(core) for core in self._order)
@@ -326,13 +324,9 @@ class RenodeEngine:
                 self._pause()
             elif self._alarm_us(MOST_MICROSECONDS) < self._turns.goal_us:
                 self._turns.look_soon()
-        except BaseException as error:  # must not cross Renode's frames
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        """End the run; `run` raises `error`."""
-        self._failure = error
-        self._pause()
+        except BaseException as error:  # must not cross Renode's frames; `run` raises it again
+            self._failure = error
+            self._pause()
 
     def _pause(self) -> None:
         """Let no core go on in this turn, and end the slice with it."""
