@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from cosim.boot import BootReport
+from cosim.client import StepStatus
 from cosim.core_snapshot import STATE_CRASHED, CoreSnapshot
 from cosim.engine import CoreState
 from cosim.events import AccessDenied, BusErrorRaised, CoreReleased, CoreStopped, ExceptionTaken, Record
@@ -20,10 +21,13 @@ from cosim.resources import TEST_KEY, key_file
 from cosim.symbols import Symbols
 from cosim.verdict import Outcome
 from ta.keys import load_public_key
+from ta.memory_map import SHM_SIZE
 from ta.results import TeeResult
 
 _M4 = "m4"
 _FAULTS = ("NMI", "HardFault", "MemManage", "BusFault", "UsageFault")
+#: What the A7 client can hand over: the reserved shared memory without the page frames of its messages (`SHM_BUFFERS`).
+_MOST_HANDED_OVER = SHM_SIZE - 0x10000
 #: How near the access and the core's last place must be for the one to explain the other, without symbols.
 _NEAR = 64
 #: Of what may wake the core, how many are named.
@@ -92,8 +96,12 @@ def explain(report: BootReport, image: bytes, name: str) -> Explanation:
     key = report.soc.config.public_key or load_public_key(key_file(TEST_KEY))
     inspection = inspect(image, name, key)
     case = _Case(report, inspection)
-    refused = report.verdict.outcome is Outcome.REFUSED
-    causes = tuple(case.refused() if refused else case.after_start())
+    if any(step.status is StepStatus.SMC_ERROR for step in report.steps) and len(image) > _MOST_HANDED_OVER:
+        hint = "Strip it of its debug information, `arm-none-eabi-strip -g`; `cosim rpmsg` takes it as it is."
+        text = f"{len(image)} bytes do not fit the shared memory that OP-TEE reserves, of which {_MOST_HANDED_OVER} are"
+        causes: tuple[Cause, ...] = (Cause("image-too-large", f"{text} for the image", hint),)
+    else:
+        causes = tuple(case.refused() if report.verdict.outcome is Outcome.REFUSED else case.after_start())
     return Explanation(causes, inspection.findings, case.unmodelled())
 
 

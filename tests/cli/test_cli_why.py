@@ -121,6 +121,13 @@ def test_an_idle_firmware_is_told_from_one_that_sleeps_for_good(
         assert f"why: the M4 sleeps (WFI or WFE) until it is woken by {wakes} at 0x" in capsys.readouterr().out
 
 
+def test_an_image_too_large_to_be_handed_over_is_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = boot(tmp_path / "fw.elf", program(LOOP) + bytes(0x1F0000), capsys)
+    assert (value["outcome"], causes(value)) == ("not started", ["image-too-large"])
+
+
 def test_a_function_whose_assembler_states_no_size_is_named_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
