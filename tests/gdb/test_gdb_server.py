@@ -161,7 +161,6 @@ def test_a_damaged_packet_is_asked_for_again_and_noise_is_passed_over() -> None:
         gdb.socket.sendall(b"noise++$?#00")
         refused = gdb.socket.recv(1)
         gdb.socket.sendall(b"$" + b"A" * 100_000)  # longer than any packet: thrown away
-        gdb.socket.sendall(b"#00")
         gdb.socket.sendall(b"$?#3f")
         accepted = gdb.receive()
         gdb.ask(b"D")
