@@ -49,11 +49,11 @@ class Cases:
     symbols: dict[str, int]
 
 
-def run_cases(loop: str = "auto", quantum: int = 1000, timing: str = "instructions") -> Cases:
+def run_cases(loop: str = "auto", quantum: int = 1000) -> Cases:
     """Run nvic_cases.elf to its end."""
     elf = firmware_file("nvic_cases.elf").read_bytes()
     symbols = symbols_of(elf)
-    soc = boot_probe(elf, SocConfig(deny=Deny.ABORT, loop=loop, quantum=quantum, timing=timing))
+    soc = boot_probe(elf, SocConfig(deny=Deny.ABORT, loop=loop, quantum=quantum))
 
     def memory(address: int, size: int) -> bytes:
         return soc.bus.debug_read("m4", address, size)

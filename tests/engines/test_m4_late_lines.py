@@ -18,8 +18,8 @@ NOPS, LOOP = "00bf" * 8, "fee7"
 LATE = 5  # instructions from the beginning of the store to the handler
 
 
-def make(loop: str, quantum: int) -> Soc:
-    soc = Soc(SocConfig(firewall=FirewallProfile.OPEN, loop=loop, quantum=quantum))
+def make(loop: str, quantum: int, timing: str = "instructions") -> Soc:
+    soc = Soc(SocConfig(firewall=FirewallProfile.OPEN, loop=loop, quantum=quantum, timing=timing))
     vectors = [0x10020000, CODE | 1, *[HANDLER | 1] * (EXTI0_VECTOR - 1)]
     soc.bus.write(Initiator.DEBUG, RETRAM, b"".join(word.to_bytes(4, "little") for word in vectors))
     soc.bus.write(Initiator.DEBUG, CODE, bytes.fromhex(RAISE + NOPS + LOOP))
@@ -37,9 +37,10 @@ def lateness(soc: Soc) -> list[int]:
     return [taken - pended for pended, taken in zip(when(InterruptPended), when(InterruptTaken), strict=True)]
 
 
+@pytest.mark.parametrize("timing", ["instructions", "cycles"])
 @pytest.mark.parametrize("how", RUNS, ids=str)
-def test_four_instructions_retire_behind_the_store(how: tuple[str, int]) -> None:
-    soc = make(*how)
+def test_four_instructions_retire_behind_the_store(how: tuple[str, int], timing: str) -> None:
+    soc = make(*how, timing)
     soc.run(budget_ps=10**6)
 
     assert lateness(soc) == [LATE]

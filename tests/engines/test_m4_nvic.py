@@ -156,14 +156,6 @@ def test_exception_is_taken_at_the_exact_instruction(cases: Cases, name: str, la
     assert cases.results[name].seen[0].pc == cases.symbols[label]
 
 
-@pytest.mark.parametrize("loop", ["python", "auto"])
-def test_own_lines_are_as_many_instructions_late_in_cycle_time(loop: str) -> None:
-    cases = run_cases(loop, timing="cycles")
-
-    for name, label in LATE:
-        assert cases.results[name].seen[0].pc == cases.symbols[label]
-
-
 @pytest.mark.parametrize(
     ("name", "status", "trace"),
     [
