@@ -14,7 +14,8 @@ RETRAM, CODE, BOOT_MCU = 0x38000000, 0x10000000, 0x5000010C
 HANDLER, EXTI0_VECTOR = CODE + 0x80, 16 + 6
 #: r0 = EXTI, r1 = NVIC_ISER; C2IMR1.0, the interrupt's enable bit, and SWIER1.0, which raises the line.
 RAISE = "4df20000 c5f20000 0122 4ef20011 cef20001 c0f8c020 4023 0b60 8260"
-NOPS, LOOP = "00bf" * 8, "fee7"
+#: UDIV r4, r4, r2, which takes more than a cycle.
+DIVISIONS, LOOP = "b4fbf2f4" * 8, "fee7"
 LATE = 5  # instructions from the beginning of the store to the handler
 
 
@@ -22,7 +23,7 @@ def make(loop: str, quantum: int, timing: str = "instructions") -> Soc:
     soc = Soc(SocConfig(firewall=FirewallProfile.OPEN, loop=loop, quantum=quantum, timing=timing))
     vectors = [0x10020000, CODE | 1, *[HANDLER | 1] * (EXTI0_VECTOR - 1)]
     soc.bus.write(Initiator.DEBUG, RETRAM, b"".join(word.to_bytes(4, "little") for word in vectors))
-    soc.bus.write(Initiator.DEBUG, CODE, bytes.fromhex(RAISE + NOPS + LOOP))
+    soc.bus.write(Initiator.DEBUG, CODE, bytes.fromhex(RAISE + DIVISIONS + LOOP))
     soc.bus.write(Initiator.DEBUG, HANDLER, bytes.fromhex(LOOP))
     soc.bus.write(Initiator.A7_S, BOOT_MCU, bytes([1, 0, 0, 0]))
     return soc
