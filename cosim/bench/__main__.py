@@ -14,7 +14,7 @@ from cosim.bench.measurement import QUICK, Finding, Sizes
 from cosim.errors import CosimError
 
 #: In this order: the cold boot's peak memory would include what the others load into this process.
-SECTIONS = ("cold", "warm", "rates", "ticks", "costs", "decisions", "campaigns", "growth", "renode")
+SECTIONS = ("cold", "warm", "rates", "ticks", "rpmsg", "costs", "decisions", "campaigns", "growth", "renode")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

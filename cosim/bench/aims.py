@@ -43,6 +43,7 @@ AIMS = (
         for quantum in ("100 us", "10 us")
     ),
     Aim("M4 with a SysTick of 1 kHz, against none", "ticks", "M4 alone, SysTick of 1 kHz", 0.95, "", ratio=True),
+    Aim("1,000 RPMsg echoes, wall", "RPMsg", "1,000 echoes", 5.0, "s", most=True),
     Aim("register reads of a Python model by the A7", "costs", "A7 read of a block (UART4_ISR)", 1.0, "M/s",
         converted=_inverted),
     Aim("boots of the demo, warm, from a snapshot", "warm boots", "from a snapshot behind the secure boot", 50.0,

@@ -54,7 +54,7 @@ Finding = Measurement | Skipped
 class Sizes:
     """How much is measured: repeats of everything, instructions and accesses per run, boots and decisions in a row.
 
-    `mutations` and `races` are the cases of the two campaigns.
+    `mutations` and `races` are the cases of the two campaigns, `messages` go to the echo firmware and back.
     """
 
     repeats: int = 5
@@ -66,10 +66,11 @@ class Sizes:
     decisions: int = 100
     mutations: int = 8_000
     races: int = 1_000
+    messages: int = 1_000
 
 
 #: Enough to see that everything works; the numbers mean little.
-QUICK = Sizes(1, 400_000, 40_000, 200, 2, (100, 1_000), decisions=2, mutations=130, races=130)
+QUICK = Sizes(1, 400_000, 40_000, 200, 2, (100, 1_000), decisions=2, mutations=130, races=130, messages=20)
 
 
 def processor_seconds(action: Callable[[], T]) -> tuple[float, T]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cosim.bench import cold, computing, costs, rates, renode
+from cosim.bench import cold, computing, costs, rates, renode, rpmsg
 from cosim.bench.__main__ import SECTIONS, run
 from cosim.bench.aims import AIMS, Aim, judge
 from cosim.bench.bare import BareCore
@@ -125,11 +125,11 @@ def test_aims_are_judged_by_what_was_measured_in_the_same_run_and_only_by_that()
 def test_every_aim_but_that_of_cycles_and_renode_names_a_measurement_that_exists(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report = document(capsys, "cold", "warm", "ticks", "costs")
+    report = document(capsys, "cold", "warm", "ticks", "rpmsg", "costs")
 
     assert [m["name"] for m in report["skipped"] if m["section"] == "aims"] == []
     assert {m["name"] for m in report["measurements"] if m["section"] == "aims"} == {
-        aim.what for aim in AIMS if aim.section in {"cold boot", "warm boots", "ticks", "costs"}
+        aim.what for aim in AIMS if aim.section in {"cold boot", "warm boots", "ticks", "RPMsg", "costs"}
     }
 
 
@@ -141,6 +141,15 @@ def test_ticks_interrupt_the_program_as_often_as_they_say_and_no_tick_does_not()
         taken[ticks] = max((r.count for r in soc.log.of(InterruptTaken) if r.exception == "SysTick"), default=0)
     assert taken[0] == 0
     assert 32 <= taken[100_000] <= 101
+
+
+def test_firmware_that_answers_nothing_is_not_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rpmsg, "ECHO", "demo_m4.elf")
+
+    assert run(["--quick", "rpmsg"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_loop_that_is_not_built_is_named_as_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
