@@ -18,6 +18,11 @@ DACCVIOL, MLSPERR, MMARVALID, LSPERR = 1 << 1, 1 << 5, 1 << 7, 1 << 13
 ENABLE = "4ef62450cef20000 4ff4e021 0160 4ff47001 4166 4ff00041 40f8081c"
 MON_EN = "4ef6fc50cef20000 4ff48031 0160"  # DEMCR
 MON_EN_AND_PEND = "4ef6fc50cef20000 4ff44031 0160"
+CFSR, BFAR, PRECISERR, BFARVALID = 0xE000ED28, 0xE000ED38, 1 << 9, 1 << 15
+#: CCR.BFHFNMIGN; then LDR r4, STR r4 and LDRD r6, r7 at NOWHERE, and r5 = 7.
+IGNORE_BUS_FAULTS = "4ef61451cef20001 0868 40f48070 0860"
+PROBE = "4ff0e043 0924 1c68 1c60 d3e90067 0725"
+CPSID_F = "71b6"
 BKPT, CPSID_I, NOP, LOOP = "00be", "72b6", "00bf", "fee7"
 #: Region 0: 4 KiB at 0x10030000 without access; PRIVDEFENA and ENABLE; DSB, ISB.
 MPU = "4ef69450cef20000 40f21001c1f20301 8160 40f21701c1f20001 c160 0521 0160 bff34f8f bff36f8f"
@@ -96,6 +101,25 @@ def test_lazy_floating_point_state_that_cannot_be_written_is_a_fault_of_the_inst
     soc = run(MPU + FP_AND_SVC, how, handler)
     assert taken(soc) == [fault]
     assert stacked_pc(soc) == SVC_HANDLER + len(bytes.fromhex(handler)) - 6
+
+
+@pytest.mark.parametrize("how", RUNS, ids=str)
+@pytest.mark.parametrize(("mask", "ignored"), [(CPSID_F, True), (CPSID_I, False)], ids=["faultmask", "primask"])
+def test_bus_faults_of_loads_and_stores_are_ignored_at_negative_priorities_where_software_probes(
+    mask: str, ignored: bool, how: tuple[str, int]
+) -> None:
+    """B3.2.8, CCR.BFHFNMIGN: the status registers tell of them all the same."""
+    soc = run(IGNORE_BUS_FAULTS + mask + PROBE, how)
+    status = int.from_bytes(soc.engine.cores["m4"].debug_read(CFSR, 4), "little")  # type: ignore[attr-defined]
+    address = int.from_bytes(soc.engine.cores["m4"].debug_read(BFAR, 4), "little")  # type: ignore[attr-defined]
+    assert status == PRECISERR | BFARVALID
+    if ignored:
+        assert taken(soc) == []
+        assert [soc.m4.read_register(name) for name in ("r4", "r5", "r6", "r7")] == [0, 7, 0, 0]
+        assert address == NOWHERE + 4
+    else:
+        assert taken(soc) == [("HardFault", PRECISERR | BFARVALID, NOWHERE)]
+        assert address == NOWHERE
 
 
 @pytest.mark.parametrize("block", [IT_LOAD, IT_STORE], ids=["load", "store"])

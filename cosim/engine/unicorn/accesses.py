@@ -29,7 +29,7 @@ from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.access_port import GIVEN_UP
 from cosim.engine.unicorn.loop import Loop
-from cosim.engine.unicorn.memory_view import MemoryView
+from cosim.engine.unicorn.memory_view import PAGE, MemoryView
 from cosim.events import ForeignWrite
 from cosim.memory import MemoryBank
 from cosim.registers import RegisterBlock
@@ -109,6 +109,10 @@ class Accesses(MemoryView, ABC):
 
     # -- Unicorn's callbacks: nothing may escape them, and nothing heavy happens in them -----------------------------
 
+    def ignores_bus_faults(self) -> bool:
+        """Whether loads and stores that get an error from the bus go on now."""
+        return False
+
     def _must_wait(self) -> bool:
         return self.must_wait()
 
@@ -140,6 +144,9 @@ class Accesses(MemoryView, ABC):
                     self.forget_it_state()
                 return True
             return self._give_up(isolated=kind is AccessKind.WRITE)
+        if kind is not AccessKind.FETCH and self.ignores_bus_faults():
+            self._map_mmio(address // PAGE * PAGE, PAGE, None)  # nothing lies there; Unicorn goes on only where it may
+            return True
         self.suspend_accesses()
         forbidden = self.forbids(kind, address, size)
         self.fault = Fault(kind, address, size, value, reported=forbidden, forbidden=forbidden)

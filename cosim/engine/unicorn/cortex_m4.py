@@ -41,6 +41,7 @@ from cosim.engine.unicorn.nvic import (
     FIRST_INTERRUPT,
     HARD_FAULT,
     MEM_MANAGE,
+    NMI,
     SVCALL,
     SYSTICK,
     USAGE_FAULT,
@@ -107,9 +108,21 @@ class CortexM4(M4Protection):
 
     def transact(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         """See `Core.transact`; the private peripheral bus is this core's own."""
-        if PPB_BASE <= address < PPB_BASE + PPB_SIZE:
-            return self._private_access(kind, address, size, value)
-        return super().transact(kind, address, size, value)
+        private = PPB_BASE <= address < PPB_BASE + PPB_SIZE
+        access = self._private_access if private else super().transact
+        outcome = access(kind, address, size, value)
+        if outcome.error and kind is not AccessKind.FETCH and self.ignores_bus_faults():
+            self.scs.set_bits("CFSR", PRECISERR | BFARVALID)
+            self.scs.poke("BFAR", address)
+            return Outcome(0, error=False)
+        return outcome
+
+    def ignores_bus_faults(self) -> bool:
+        """See `Accesses.ignores_bus_faults`: at the priority of HardFault and above, if CCR.BFHFNMIGN says so."""
+        if not self.scs.ignores_bus_faults:
+            return False
+        mode = self.registers.mode()  # masks of an unprivileged core cannot be read in a callback
+        return mode.xpsr & XPSR_IPSR in (HARD_FAULT, NMI) or (mode.privileged and self.masks().faultmask)
 
     def _private_access(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         write, offset = kind is AccessKind.WRITE, address - SCS_BASE

@@ -36,7 +36,9 @@ FPCCR_ASPEN, FPCCR_LSPEN, FPCCR_THREAD, FPCCR_USER, FPCCR_LSPACT = 1 << 31, 1 <<
 
 _AIRCR_KEY = 0x05FA
 _SLEEPONEXIT, _SEVONPEND = 1 << 1, 1 << 4
-_NONBASETHRDENA, _USERSETMPEND, _UNALIGN_TRP, _DIV_0_TRP, _STKALIGN = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 9
+_NONBASETHRDENA, _USERSETMPEND, _UNALIGN_TRP, _DIV_0_TRP, _BFHFNMIGN, _STKALIGN = (
+    1 << bit for bit in (0, 1, 3, 4, 8, 9)
+)
 _TIMER = range(0x010, 0x020)
 _MPU = range(0xD90, 0xDBC)
 STIR = 0xF00
@@ -174,6 +176,11 @@ class SystemControl(RegisterBlock):
     def nonbasethreadena(self) -> bool:
         """CCR.NONBASETHRDENA: Thread mode may be entered with exceptions still active."""
         return bool(self.value("CCR") & _NONBASETHRDENA)
+
+    @property
+    def ignores_bus_faults(self) -> bool:
+        """CCR.BFHFNMIGN: what runs at a negative priority does not take bus faults of its loads and stores."""
+        return bool(self.value("CCR") & _BFHFNMIGN)
 
     @property
     def traps_unaligned(self) -> bool:
