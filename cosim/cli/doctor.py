@@ -17,10 +17,11 @@ from cosim.timeline import Style
 
 FINE, BROKEN = 0, 1
 _LIBRARIES = ("capstone", "click", "construct", "cryptography", "lark", "pyelftools", "pyvcd", "unicorn")
-_COMPILERS = (
+_TOOLS = (
     ("cc", "builds the engine's native helper"),
     ("make", "runs the demo and the firmware build"),
     ("arm-none-eabi-gcc", "rebuilds the firmware"),
+    ("gdb-multiarch", "debugs a core, with --gdb"),
 )
 _PLATFORMS = ("stm32mp157.repl", "stm32mp157-secure.repl", "stm32mp157-blocks.repl", "stm32mp157c-dk2.repl")
 _PROGRAMS = ("a7_client.elf", "demo_m4.elf")
@@ -103,7 +104,7 @@ def _renode() -> Check:
 
 
 def _compilers() -> Iterator[Check]:
-    for name, use in _COMPILERS:
+    for name, use in _TOOLS:
         found = shutil.which(name)
         yield Check("tool", name, found is not None, found or f"not found; it {use}", required=False)
 
