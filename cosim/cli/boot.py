@@ -50,7 +50,7 @@ _LONGEST_RUN_MS = 600_000
 @with_log_files
 @with_trace
 @with_gdb
-@click.option("--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="The core that GDB gets.")
+@click.option("--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="What GDB gets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
 def boot(
     *,
