@@ -79,6 +79,7 @@ def test_register_that_was_read_before_is_denied_as_soon_as_the_firewall_denies_
     assert denied == ["read", "read", "read", "write", "write"]
 
 
+@pytest.mark.usefixtures("mpu_at_once")
 def test_register_that_the_m4_read_before_is_forbidden_once_its_mpu_is_on(soc: Soc) -> None:
     read = struct.pack("<H", 0x6801)  # ldr r1, [r0]
     rows = (MPU_RBAR, 0x10000010), (MPU_RASR, 0x03000027), (MPU_CTRL, 1)  # 1 MiB from 0x10000000, and nothing else
