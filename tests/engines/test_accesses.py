@@ -19,9 +19,11 @@ from cosim.resources import firmware_file
 from cosim.scripts import READY_ADDRESS, loading, start
 from cosim.soc import Soc, SocConfig
 from cosim.testing import default_signer
+from ta.profile import FirewallProfile
 
 UART4, BRR = 0x40010000, 0x4001000C
 UART4_CR2, UART5_RTOR = 0x40010004, 0x40011014
+RCC_TZCR, RCC_MP_GCR = 0x50000000, 0x5000010C
 _DECPROT0 = 0x5C007010
 MPU_CTRL, MPU_RBAR, MPU_RASR = 0xE000ED94, 0xE000ED9C, 0xE000EDA0
 _STR_R1_R0, _STRB_R1_R2, _BX_LR = 0xE5801000, 0xE5C21000, 0xE12FFF1E
@@ -145,3 +147,18 @@ def test_registers_that_share_a_place_in_the_table_of_the_native_port_are_told_a
     results = soc.run_script([*write, *[client.read32(UART4_CR2), client.read32(UART5_RTOR)] * 4])
 
     assert [result.result[0] for result in results[2:]] == [0x1234, 0x5678] * 4
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_a7_that_lets_the_m4_out_of_reset_itself_reads_at_once_what_that_writes_first(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop, quantum=100_000, firewall=FirewallProfile.OPEN))
+    image = default_signer().sign(firmware_file("demo_m4.elf"))
+    soc.run_script(loading(soc.stage(image), len(image)))
+    soc.bus.write(Initiator.DEBUG, 0x1001E000, store(BRR, 0x363) + struct.pack("<H", 0xE7FE))
+    soc.bus.write(Initiator.DEBUG, 0x38000004, struct.pack("<I", 0x1001E001))
+    soc.bus.secure_view().write(RCC_TZCR, bytes(4))  # the RCC is the normal world's
+    reads = [client.read32(BRR)] * 4
+
+    results = soc.run_script([*reads, client.write32(RCC_MP_GCR, 1), *reads])
+
+    assert [result.result[0] for result in results] == [0] * 5 + [0x363] * 4
