@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import RawIOBase
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -275,13 +276,14 @@ class _Processes:
         self._idle: list[Connection] = []
         self._busy: dict[Connection, int] = {}
         self._processes: list[BaseProcess] = []
-        for _ in range(jobs):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(spec, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes.append(process)
-            self._idle.append(ours)
+        with _without_ctrl_c():
+            for _ in range(jobs):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(spec, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+                self._idle.append(ours)
 
     @property
     def idle(self) -> bool:
@@ -316,10 +318,22 @@ class _Processes:
             process.join()
 
 
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """What is started inside never gets a Ctrl-C, not even while it starts; this process gets it behind.
+
+    Ctrl-C reaches the whole process group; only the parent decides what it means.
+    """
+    resource_tracker.ensure_running()  # when it starts, it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(spec: CampaignSpec, pipe: Connection) -> None:
     """A worker: one target for its whole life."""
-    # Ctrl-C reaches the whole process group; only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         campaign = Campaign(spec)
         while True:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -137,6 +141,23 @@ def test_processes_give_the_results_of_one_process_in_its_order() -> None:
 
     assert [r for chunk in run_campaign(Campaign(small), jobs=2) for r in chunk] == alone
     assert len(alone) == CHUNK + 10
+
+
+def test_ctrl_c_reaches_no_worker_not_even_one_that_just_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def start(process: SpawnProcess) -> None:
+        BaseProcess.start(process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        begun.append(process.pid)
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    campaign = Campaign(spec(Kind.MUTATION, limit=2 * CHUNK))
+
+    assert sum(len(chunk) for chunk in run_campaign(campaign, jobs=2)) == 2 * CHUNK
+    assert len(begun) == 2
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_an_interrupted_campaign_goes_on_with_nothing_lost_or_counted_twice(tmp_path: Path) -> None:
