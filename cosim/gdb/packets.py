@@ -13,7 +13,8 @@ from collections.abc import Callable
 MOST_PACKET = 0x4000
 #: What GDB sends to interrupt a running target: not a packet.
 INTERRUPT = b"\x03"
-_LOOK_EVERY_S = 0.2
+#: Between two looks at whether the run was ended, while GDB is waited for.
+LOOK_EVERY_S = 0.2
 #: How long a GDB may take none of what it is sent, until it counts as gone.
 _PATIENCE_S = 10.0
 
@@ -54,7 +55,7 @@ class Connection:
             packet = self._take()
             if packet is not None:
                 return packet
-            while not self._readable(_LOOK_EVERY_S):
+            while not self._readable(LOOK_EVERY_S):
                 if self._ended():
                     raise DisconnectedError
             self._receive()

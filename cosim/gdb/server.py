@@ -11,7 +11,7 @@ from types import TracebackType
 
 from cosim.engine import CoreState, DebugCore, Debuggable, Watch
 from cosim.errors import BusFault, CosimError, UsageError
-from cosim.gdb.packets import INTERRUPT, MOST_PACKET, Connection, DisconnectedError
+from cosim.gdb.packets import INTERRUPT, LOOK_EVERY_S, MOST_PACKET, Connection, DisconnectedError
 from cosim.gdb.target import Target
 
 HOST = "127.0.0.1"
@@ -19,7 +19,6 @@ _OK, _UNSUPPORTED, _BAD_REQUEST, _BAD_ADDRESS = b"OK", b"", b"E01", b"E0e"
 #: Signals of the stop reply.
 _SIGINT, _SIGTRAP, _SIGSEGV = 2, 5, 11
 _MOST_BREAKPOINTS = 256
-_LOOK_EVERY_S = 0.2
 #: Z and z: whether reads and writes count, by the type of a watchpoint.
 _WATCHES = {"2": (False, True), "3": (True, False), "4": (True, True)}
 _WATCH_NAMES = {(False, True): b"watch", (True, False): b"rwatch", (True, True): b"awatch"}
@@ -130,7 +129,7 @@ class GdbServer:
             f"{self._core.name} stands before its first instruction, at 0x{self._core.pc:08x}, and waits for GDB:"
         )
         self._tell(f"    gdb-multiarch FIRMWARE.elf -ex 'target remote {HOST}:{self.port}'")
-        while not select.select([self._listener], [], [], _LOOK_EVERY_S)[0]:
+        while not select.select([self._listener], [], [], LOOK_EVERY_S)[0]:
             if self._ended():
                 raise DisconnectedError
         sock, _ = self._listener.accept()

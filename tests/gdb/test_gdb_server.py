@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from fuzz_gdb import FuzzCore, FuzzEngine
 from gdb_client import TIMEOUT_S, GdbClient, boot_with_gdb
 
 from cosim.access import Deny
@@ -202,7 +203,7 @@ def test_when_gdb_hangs_up_the_run_goes_on_without_it() -> None:
 def _boot_on(gdb: GdbClient) -> None:
     port = gdb.socket.getpeername()[1]
     try:
-        GdbServer(NoEngine(), "m4", port=port, tell=print, ended=lambda: True, kill=lambda: None, commands={})
+        GdbServer(FuzzEngine(), "m4", port=port, tell=print, ended=lambda: True, kill=lambda: None, commands={})
     finally:
         gdb.send(b"D")
 
@@ -213,45 +214,15 @@ def test_two_boots_cannot_have_the_same_port(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == ""
 
 
-class NoCore:
-    """A core without a machine behind it."""
-
-    name, state, retired, time_ps, pc, watched = "m4", CoreState.RUNNING, 0, 0, 0, None
-
-    def read_register(self, _name: str) -> int:
-        return 0
-
-    def write_register(self, name: str, value: int) -> None: ...
-
-    def debug_read(self, _address: int, size: int) -> bytes:
-        return bytes(size)
-
-    def debug_write(self, address: int, data: bytes) -> None: ...
-
-    def read_code(self, _address: int, size: int) -> bytes:
-        return bytes(size)
-
-    def announce(self, tell: object) -> None: ...
-
-    def stop_at(self, addresses: object, watches: object = (), *, every: bool = False) -> None: ...
-
-
-class NoEngine:
-    def debug_core(self, _name: str) -> NoCore:
-        return NoCore()
-
-    def attach(self, debugger: object) -> None: ...
-
-
 def test_a_watch_is_told_as_what_gdb_calls_it() -> None:
     names = {Watch(0, 4, reads=r, writes=w): n for (r, w, n) in ((0, 1, "watch"), (1, 0, "rwatch"), (1, 1, "awatch"))}
     for watch, name in names.items():
 
-        class Watched(NoCore):
+        class Watched(FuzzCore):
             watched = watch
 
         server = GdbServer(
-            NoEngine(), "m4", port=0, tell=lambda _: None, ended=lambda: False, kill=lambda: None, commands={}
+            FuzzEngine(), "m4", port=0, tell=lambda _: None, ended=lambda: False, kill=lambda: None, commands={}
         )
         answers: list[bytes] = []
 

@@ -69,7 +69,8 @@ class Breakpoints:
             self._core.uc.hook_del(self._announcing)
             self._announcing = None
         if tell is not None:
-            self._announcing = self._core.uc.hook_add(UC_HOOK_CODE, self._announcer(tell), begin=1, end=0)
+            begin, end = _ANYWHERE
+            self._announcing = self._core.uc.hook_add(UC_HOOK_CODE, self._announcer(tell), begin=begin, end=end)
         self._core.forget_all_code()
 
     def _announcer(self, tell: Callable[[int, int], None]) -> Callable[[Any, int, int, Any], None]:

@@ -41,7 +41,6 @@ from cosim.engine.unicorn.nvic import (
     FIRST_INTERRUPT,
     HARD_FAULT,
     MEM_MANAGE,
-    NMI,
     SVCALL,
     SYSTICK,
     USAGE_FAULT,
@@ -121,8 +120,8 @@ class CortexM4(M4Protection):
         """See `Accesses.ignores_bus_faults`: at the priority of HardFault and above, if CCR.BFHFNMIGN says so."""
         if not self.scs.ignores_bus_faults:
             return False
-        mode = self.registers.mode()  # masks of an unprivileged core cannot be read in a callback
-        return mode.xpsr & XPSR_IPSR in (HARD_FAULT, NMI) or (mode.privileged and self.masks().faultmask)
+        # The masks of an unprivileged core cannot be read in a callback.
+        return self.registers.mode().privileged and self.scs.nvic.execution_priority(self.masks()) < 0
 
     def _private_access(self, kind: AccessKind, address: int, size: int, value: int) -> Outcome:
         write, offset = kind is AccessKind.WRITE, address - SCS_BASE
