@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from unicorn import UC_ARCH_ARM, UC_MODE_ARM, UC_MODE_THUMB, Uc
+from unicorn import UC_ARCH_ARM, UC_MODE_ARM, UC_MODE_THUMB, UC_PROT_ALL, Uc
 from unicorn.arm_const import (
     UC_ARM_REG_PC,
     UC_ARM_REG_R0,
@@ -55,7 +55,7 @@ class Bench:
         self.uc.mem_map_ptr(BASE, 0x1000, 7, self.bank.host_address)
         self.loop = loop
         self.lane: Lane = loop.add(self.uc._uch.value, timed=False)
-        loop.set_code(self.lane, [CodeRange(BASE, 0x1000, self.bank.host_address)])
+        loop.set_code(self.lane, [CodeRange(BASE, 0x1000, self.bank.host_address, UC_PROT_ALL)])
         self.in_block: list[tuple[int, int]] = []
         loop.set_traps(self.lane, traps, lambda: self.in_block.append((self.lane.pc - BASE, self.lane.it_state)))
         self.lane.traps_on = (1 << len(traps)) - 1

@@ -54,7 +54,7 @@ class Bench:
         self.uc.mem_map_ptr(BASE, SIZE, UC_PROT_ALL, host)
         self.lane: Lane = loop.add(self.uc._uch.value, timed=True)
         self.failures: list[BaseException] = []
-        loop.set_code(self.lane, [CodeRange(BASE, SIZE, host)])
+        loop.set_code(self.lane, [CodeRange(BASE, SIZE, host, UC_PROT_ALL)])
         loop.set_traps(self.lane, (), lambda: None)
         loop.set_counter(self.lane, make_counter("cortex-m4", self.lane, self._read, None), self.failures.append)
         self.uc.reg_write(UC_ARM_REG_PC, BASE | 1)

@@ -17,7 +17,7 @@ from cosim.errors import EngineError
 
 _BATCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 #: UC_CTL_WRITE with two arguments, as the macros of unicorn.h encode it.
-_REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
 
 
 def _function(name: str) -> Callable[[int, int, int, int], int]:
@@ -57,6 +57,6 @@ def stop(uc: Uc) -> None:
 
 def remove_cache(uc: Uc, first: int, last: int) -> None:
     """`Uc.ctl_remove_cache`: drop the translations of the guest addresses from `first` to before `last`."""
-    error = uclib.uc_ctl(uc._uch, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(last))
+    error = uclib.uc_ctl(uc._uch, REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(last))
     if error:
         raise EngineError(f"translations cannot be dropped (Unicorn error {error})", engine="unicorn", address=first)

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
-from unicorn import UC_HOOK_INSN_INVALID, UC_HOOK_INTR, Uc
+from unicorn import UC_HOOK_INSN_INVALID, Uc
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
 from cosim.engine import CoreState, Machine, Watch
@@ -59,7 +59,7 @@ class Core(Accesses):
         if self.counter is not None:
             loop.set_counter(self.lane, self.counter, self._on_cost_failure)
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
-        uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        loop.hook_interrupts(self.lane, self._on_interrupt)
         uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
 
     # -- what the outside sees ---------------------------------------------------------------------------------
@@ -270,9 +270,12 @@ class Core(Accesses):
         status = self.uc.reg_read(self.status_register) & ~_IT_BITS
         self.uc.reg_write(self.status_register, status | (state & 3) << 25 | (state >> 2) << 10)
 
-    def _on_interrupt(self, _uc: Uc, number: int, _data: Any) -> None:
-        if not self.given_up():
-            self.interrupt = number
+    def _on_interrupt(self, number: int) -> None:
+        try:
+            if not self.given_up():
+                self.interrupt = number
+        except BaseException as error:  # must not cross Unicorn's C frames; the engine raises it again
+            self.failure = error
         self.lane.attention = 1
         stop(self.uc)
 

@@ -38,7 +38,6 @@ from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
     DEBUG_MONITOR,
-    FIRST_INTERRUPT,
     HARD_FAULT,
     MEM_MANAGE,
     SVCALL,
@@ -46,6 +45,7 @@ from cosim.engine.unicorn.nvic import (
     USAGE_FAULT,
     Masks,
 )
+from cosim.engine.unicorn.nvic_state import FIRST_INTERRUPT
 from cosim.engine.unicorn.scs import (
     BFARVALID,
     DACCVIOL,
@@ -102,6 +102,7 @@ class CortexM4(M4Protection):
         self._sleeps = 0
         self._late = LateLines(machine.timers, self.lane, self.scs.nvic, self.pended)
         machine.interrupts.nvic.connect(self.line_changed)
+        self.leave_ordinary_to_loop()
 
     # -- accesses ----------------------------------------------------------------------------------------------
 
@@ -191,7 +192,6 @@ class CortexM4(M4Protection):
         self.scs.reset()
         self.mpu.reset()
         self.debug.reset()
-        self._taken.clear()
         self._pended.clear()
         self._sleeps = 0
         self.event = self._waits_for_event = False
@@ -357,7 +357,7 @@ class CortexM4(M4Protection):
 
     def save(self) -> object:
         """See `Core.save`."""
-        own = (self.event, self._waits_for_event, self._sleeps, dict(self._taken), dict(self._pended))
+        own = (self.event, self._waits_for_event, self._sleeps, dict(self._pended))
         parts = (self.scs.save(), self.systick.save(), self.mpu.save(), self.debug.save(), self._late.save())
         return super().save(), own, parts
 
@@ -365,8 +365,8 @@ class CortexM4(M4Protection):
         """See `Core.load`."""
         base, own, (scs, systick, mpu, debug, late) = state
         super().load(base)
-        self.event, self._waits_for_event, self._sleeps, taken, pended = own
-        self._taken, self._pended = dict(taken), dict(pended)
+        self.event, self._waits_for_event, self._sleeps, pended = own
+        self._pended = dict(pended)
         self.scs.load(scs)
         self.systick.load(systick)
         self.mpu.load(mpu)

@@ -5,10 +5,12 @@
  */
 #include "clock.h"
 #include "cycles.h"
+#include "exceptions.h"
 #include "port.h"
 #include "traps.h"
 
-#define LOOP_ABI 10
+#define LOOP_ABI 11
+#define UC_HOOK_INTR 1
 #define UC_HOOK_CODE 4
 
 /* The instruction at work, if there is one, has retired. */
@@ -184,10 +186,21 @@ static void about_to_execute_timed(void *uc, uint64_t address64, uint32_t size, 
     begin_timed(uc, address64, size, user);
 }
 
-static int start(struct loop *loop, struct lane *lane) {
+/* Unicorn reports an exception. */
+static void on_interrupt(void *uc, uint32_t number, void *user) {
+    struct lane *lane = user;
+    if (number != EXCEPTION_EXIT || !lane->exceptions || !*lane->exceptions->serves || lane->attention) {
+        lane->interrupted(number);
+        return;
+    }
+    lane->leaving = 1;
+    lane->loop->stop(uc);
+}
+
+static int start_once(struct loop *loop, struct lane *lane) {
     void *uc = (void *)(uintptr_t)lane->handle;
     uint32_t begin = 0, cpsr = 0;
-    lane->attention = lane->trap = 0;
+    lane->attention = lane->trap = lane->leaving = 0;
     loop->reg_read(uc, loop->reg_pc, &begin);
     loop->reg_read(uc, loop->reg_cpsr, &cpsr);
     begin |= cpsr >> 5 & 1;
@@ -196,19 +209,43 @@ static int start(struct loop *loop, struct lane *lane) {
     return loop->start(uc, begin, UINT64_MAX, 0, 0);
 }
 
+static int start(struct loop *loop, struct lane *lane) {
+    for (;;) {
+        int error = start_once(loop, lane);
+        if (!lane->leaving)
+            return error;
+        if (error || lane->attention || !leave_handler(lane)) {
+            lane->interrupted(EXCEPTION_EXIT);
+            return error;
+        }
+        if (lane->attention || clock_of(lane) >= lane->limit)
+            return 0;
+    }
+}
+
 EXPORT uint32_t cosim_loop_abi(void) {
     return LOOP_ABI;
 }
 
 /* Returns Unicorn's error code. */
 EXPORT int cosim_lane_init(struct loop *loop, struct lane *lane) {
+    void *uc = (void *)(uintptr_t)lane->handle;
     size_t hook;
+    int error;
     if (loop->lanes == MAX_LANES)
         return -1;
     lane->loop = loop;
     loop->lane[loop->lanes++] = lane;
-    return loop->hook_add((void *)(uintptr_t)lane->handle, &hook, UC_HOOK_CODE,
+    error = loop->hook_add(uc, &hook, UC_HOOK_INTR, (void *)on_interrupt, lane, 1, 0);
+    if (error)
+        return error;
+    return loop->hook_add(uc, &hook, UC_HOOK_CODE,
                           lane->timed ? (void *)about_to_execute_timed : (void *)about_to_execute, lane, 1, 0);
+}
+
+/* Whether the core took what preempts, or nothing does; false: Python has to do it. */
+EXPORT bool cosim_deliver(struct lane *lane) {
+    return deliver(lane);
 }
 
 EXPORT void cosim_lane_settle(struct lane *lane, uint32_t pc) {

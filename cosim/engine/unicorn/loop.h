@@ -22,7 +22,7 @@
 #define NOINLINE __attribute__((noinline))
 
 struct range {
-    uint64_t base, size, host;
+    uint64_t base, size, host, rights; /* as Unicorn's permissions */
 };
 
 /* Cycles of an instruction, laid out in cosim/timing/code.py. */
@@ -49,8 +49,10 @@ struct trap {
 
 typedef void (*block_fn)(void);
 typedef void (*learn_fn)(uint32_t, uint32_t);
+typedef void (*interrupted_fn)(uint32_t);
 
 struct loop;
+struct exceptions;
 
 struct lane {
     uint64_t retired, limit;
@@ -74,6 +76,9 @@ struct lane {
     struct trap traps[MAX_TRAPS];
     struct waits wait[MAX_WAITS];
     block_fn in_block;
+    interrupted_fn interrupted;
+    struct exceptions *exceptions; /* NULL: Python does all of them */
+    uint32_t leaving;              /* stopped at an exception return that `exceptions` may be for */
 };
 
 typedef int (*start_fn)(void *, uint64_t, uint64_t, uint64_t, size_t);

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_R0, UC_ARM_REG_SP
 
 from cosim.engine.unicorn.access_port import AccessPort
+from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.traps import Trap
 from cosim.timing.state import CycleState
 
@@ -30,17 +31,25 @@ if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
 PICOSECONDS = 1_000_000  # per instruction and MIPS, or per cycle and MHz
+#: Cycles of an exception's entry, of a return, and of a tail-chain.
+EventCycles = tuple[int, int, int]
+#: Takes what preempts: see `Loop.ordinary_exceptions`.
+Deliver = Callable[[], bool]
 #: Unicorn's numbers of r0 to r15.
 CORE_REGISTERS = (*range(UC_ARM_REG_R0, UC_ARM_REG_R0 + 13), UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC)
 
 
 @dataclass(frozen=True)
 class CodeRange:
-    """Memory that a core may execute: guest address, size in bytes, host address of its first byte."""
+    """Memory that a core may execute: guest address, size in bytes, host address of its first byte.
+
+    `permissions` are Unicorn's: what the core may do there without asking.
+    """
 
     base: int
     size: int
     host: int
+    permissions: int
 
 
 class Lane(CycleState, Protocol):
@@ -99,6 +108,19 @@ class Loop(Protocol):
         """Set the table of a lane's traps, none of them on; at most `MAX_TRAPS`.
 
         `in_block` is called when one matches before an instruction inside an IT block, and must not raise.
+        """
+        ...
+
+    def hook_interrupts(self, lane: Lane, told: Callable[[int], None]) -> None:
+        """`told` gets Unicorn's number of each exception that the core raises; it must not raise."""
+        ...
+
+    def ordinary_exceptions(self, lane: Lane, nvic: NvicState, port: AccessPort, cycles: EventCycles) -> Deliver:
+        """Let the loop enter and leave handlers of the Cortex-M4 where it can, in the state `nvic`.
+
+        It leaves them by itself while `port` says that no instruction is given up, and then tells nobody. To enter one,
+        call what is returned, with the core between two instructions: true when what preempts was taken, or nothing
+        does. `cycles` are those of an entry, a return and a tail-chain.
         """
         ...
 

@@ -1,5 +1,7 @@
 """Exception entry and return of the Cortex-M4 (ARMv7-M manual, B1.5.6 to B1.5.8), on a Unicorn that never vectors.
 
+This does all of them; of the ordinary ones the C helper relieves it, with the same result (`exceptions.h`).
+
 Interrupts are taken between two instructions. What is pending when a frame has been pushed decides which handler begins
 on it (late arrival, derived faults); what is pending when a handler returns begins on the same frame (tail-chaining).
 """
@@ -16,13 +18,12 @@ from cosim.access import AccessKind, Rights
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.batch import remove_cache
 from cosim.engine.unicorn.core import Core
-from cosim.engine.unicorn.loop import Loop
+from cosim.engine.unicorn.loop import Deliver, Loop
 from cosim.engine.unicorn.m4_registers import FPCA, NPRIV, SPSEL, XPSR_IPSR, XPSR_STACK_ALIGNED, M4Registers, Mode
 from cosim.engine.unicorn.mpu import Mpu
 from cosim.engine.unicorn.nvic import (
     BUS_FAULT,
     DEBUG_MONITOR,
-    FIRST_INTERRUPT,
     HARD_FAULT,
     LOCKUP_PRIORITY,
     MEM_MANAGE,
@@ -34,6 +35,7 @@ from cosim.engine.unicorn.nvic import (
     Masks,
     exception_name,
 )
+from cosim.engine.unicorn.nvic_state import FIRST_INTERRUPT
 from cosim.engine.unicorn.scs import (
     FPCCR_ASPEN,
     FPCCR_LSPACT,
@@ -84,9 +86,26 @@ class M4Exceptions(Core):
     def __init__(self, machine: Machine, uc: Uc, loop: Loop, mips: int) -> None:
         super().__init__(machine, uc, loop, mips)
         self.registers = M4Registers(uc)
-        self.event = False  # the event register of WFE
-        self._taken: dict[int, int] = {}
         self._pended: dict[int, int] = {}
+        #: Takes what preempts where nothing is out of the ordinary.
+        self._deliver_ordinary: Deliver = lambda: False
+
+    def leave_ordinary_to_loop(self) -> None:
+        """Let the loop enter and leave handlers where it can; `scs` is there now."""
+        events = (ExceptionEvent.ENTRY, ExceptionEvent.RETURN, ExceptionEvent.TAIL_CHAIN)
+        table = None if self.counter is None else self.counter.table
+        entry, leaving, chain = (0 if table is None else table.event_cycles(event.value) for event in events)
+        nvic = self.scs.nvic.state
+        self._deliver_ordinary = self._loop.ordinary_exceptions(self.lane, nvic, self.port, (entry, leaving, chain))
+
+    @property
+    def event(self) -> bool:
+        """The event register of WFE."""
+        return bool(self.scs.nvic.state.event)
+
+    @event.setter
+    def event(self, value: bool) -> None:
+        self.scs.nvic.state.event = value
 
     @abstractmethod
     def update_traps(self, masks: Masks) -> None:
@@ -120,6 +139,8 @@ class M4Exceptions(Core):
 
     def deliver(self) -> None:
         """See `Core.deliver`: take the most urgent pending exception if it preempts what runs."""
+        if self._deliver_ordinary():
+            return
         self.mpu_follows()
         masks = self.registers.masks()
         number = self.scs.nvic.takeable(masks)
@@ -222,7 +243,8 @@ class M4Exceptions(Core):
         self.update_traps(masks)
 
     def _report(self, number: int, interrupted: int, address: int) -> None:
-        count = self._taken[number] = self._taken.get(number, 0) + 1
+        self.scs.nvic.taken[number] += 1
+        count = self.scs.nvic.taken[number]
         if number in _REPEATED or number >= FIRST_INTERRUPT:
             if not in_log(count):
                 return
@@ -292,7 +314,7 @@ class M4Exceptions(Core):
         return True
 
     def _report_return(self, number: int) -> None:
-        count = self._taken.get(number, 0)
+        count = self.scs.nvic.taken[number]
         if (number >= FIRST_INTERRUPT or number in _REPEATED - {SVCALL}) and in_log(count):
             self.machine.log.emit(InterruptReturned(self.name, exception_name(number), count))
 

@@ -12,6 +12,7 @@ from cosim.engine import Machine
 from cosim.engine.unicorn.loop import Loop
 from cosim.engine.unicorn.m4_exceptions import M4Exceptions
 from cosim.engine.unicorn.memory_view import PAGE
+from cosim.engine.unicorn.nvic_state import Steady
 from cosim.memory import MemoryBank
 
 PPB_BASE, PPB_SIZE = 0xE0000000, 0x100000
@@ -53,6 +54,9 @@ class M4Protection(M4Exceptions):
         self._relax, self._mpu_used = True, self._mpu_used or self.mpu.enabled
         self.mpu_follows()
 
+    def _is_steady(self, steady: Steady) -> None:
+        self.scs.nvic.state.steady = steady
+
     def renew_view(self) -> None:
         """The state is another one: make the view anew."""
         self._executed.clear()
@@ -62,11 +66,19 @@ class M4Protection(M4Exceptions):
     def on_mpu_change(self) -> None:
         """A register of the MPU was written."""
         self._mpu_dirty = True
+        self._is_steady(Steady.NEVER)
         self._executed.clear()
         self.alert()
 
     def mpu_follows(self) -> None:
         """See `M4Exceptions.mpu_follows`. While the MPU is off, the view stays as it is until that gets in the way."""
+        self._follow()
+        if not self.mpu.enabled:
+            self._is_steady(Steady.NEVER if self._mpu_used and self._relax else Steady.ALWAYS)
+        else:
+            self._is_steady(Steady.PRIVILEGED if self._mpu_view else Steady.NEVER)
+
+    def _follow(self) -> None:
         if not self._mpu_used and not self.mpu.enabled:
             return
         self._mpu_used = True
@@ -88,6 +100,7 @@ class M4Protection(M4Exceptions):
         if self._mpu_view is None:
             if self._mapped_view is not None and self._is_home(address):
                 self._relax = True
+                self._is_steady(Steady.NEVER)
                 self.alert()
             return False
         if PPB_BASE <= address < PPB_BASE + PPB_SIZE:

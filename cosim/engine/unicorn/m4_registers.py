@@ -23,6 +23,7 @@ from unicorn.arm_const import (
     UC_ARM_REG_LR,
     UC_ARM_REG_PC,
     UC_ARM_REG_PRIMASK,
+    UC_ARM_REG_PSP,
     UC_ARM_REG_R0,
     UC_ARM_REG_R1,
     UC_ARM_REG_R2,
@@ -43,6 +44,16 @@ _FRAME = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3, UC_ARM_REG
 _FLOATING = (*range(UC_ARM_REG_S0, UC_ARM_REG_S0 + 16), UC_ARM_REG_FPSCR)
 _TO_PRIVILEGED_THREAD = (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL)
 _JUMP = (UC_ARM_REG_EPSR, UC_ARM_REG_PC, UC_ARM_REG_APSR_NZCV)
+_FRAME_AND_MODE = (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP)
+_MASKS = (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI)
+_HANDLER = (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP)
+# Unicorn writes no GE bits with xPSR.
+_RESTORED = (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC, UC_ARM_REG_APSR_G,
+             UC_ARM_REG_APSR_NZCV)  # fmt: skip
+#: What the C helper reads and writes at once; their order is that of exceptions.h.
+EXCEPTION_STATE = (*_FRAME_AND_MODE, *_MASKS, UC_ARM_REG_PSP)
+ENTRY = (UC_ARM_REG_SP, *_TO_PRIVILEGED_THREAD, *_HANDLER)
+RETURN = (*_TO_PRIVILEGED_THREAD, *_RESTORED)
 
 
 class Mode(NamedTuple):
@@ -72,12 +83,10 @@ class M4Registers:
     """The registers of one core."""
 
     def __init__(self, uc: Uc) -> None:
-        self._frame = Batch(uc, (*_FRAME, UC_ARM_REG_PC, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_SP))
+        self._frame = Batch(uc, _FRAME_AND_MODE)
         self._mode = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP))
-        self._state = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP, UC_ARM_REG_PRIMASK,
-                                  UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI))  # fmt: skip
-        self._masks = Batch(uc, (UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI, UC_ARM_REG_CONTROL,
-                                  UC_ARM_REG_IPSR))  # fmt: skip
+        self._state = Batch(uc, (UC_ARM_REG_CONTROL, UC_ARM_REG_XPSR, UC_ARM_REG_SP, *_MASKS))
+        self._masks = Batch(uc, (*_MASKS, UC_ARM_REG_CONTROL, UC_ARM_REG_IPSR))
         self._ipsr = Batch(uc, (UC_ARM_REG_IPSR,))
         self._sp = Batch(uc, (UC_ARM_REG_SP,))
         self._faultmask = Batch(uc, (UC_ARM_REG_FAULTMASK,))
@@ -86,12 +95,9 @@ class M4Registers:
         self._fpscr = Batch(uc, (UC_ARM_REG_FPSCR,))
         self._flags = Batch(uc, (UC_ARM_REG_APSR_NZCV,))
         self._to_thread = Batch(uc, _TO_PRIVILEGED_THREAD)
-        self._to_handler = Batch(uc, (UC_ARM_REG_IPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_LR, *_JUMP))
-        # Unicorn writes no GE bits with xPSR.
-        self._restore = Batch(uc, (*_FRAME, UC_ARM_REG_SP, UC_ARM_REG_XPSR, UC_ARM_REG_CONTROL, UC_ARM_REG_PC,
-                                    UC_ARM_REG_APSR_G, UC_ARM_REG_APSR_NZCV))  # fmt: skip
-        self._reset = Batch(uc, (*_TO_PRIVILEGED_THREAD, UC_ARM_REG_PRIMASK, UC_ARM_REG_FAULTMASK, UC_ARM_REG_BASEPRI,
-                                  *_FRAME, UC_ARM_REG_SP, *_JUMP))  # fmt: skip
+        self._to_handler = Batch(uc, _HANDLER)
+        self._restore = Batch(uc, _RESTORED)
+        self._reset = Batch(uc, (*_TO_PRIVILEGED_THREAD, *_MASKS, *_FRAME, UC_ARM_REG_SP, *_JUMP))
 
     def frame(self) -> tuple[list[int], Mode]:
         """The eight words of a basic frame (PC and xPSR last), and the mode."""

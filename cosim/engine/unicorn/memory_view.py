@@ -191,7 +191,8 @@ class MemoryView:
         for piece in self._pieces:
             if piece.window is not None and isinstance(piece.window.target, MemoryBank):
                 offset = piece.window.offset + piece.base - piece.window.address
-                self._code.append(CodeRange(piece.base, piece.size, piece.window.target.host_address + offset))
+                host = piece.window.target.host_address + offset
+                self._code.append(CodeRange(piece.base, piece.size, host, piece.permissions))
         self._loop.set_code(self.lane, self._code)
 
     def read_code(self, address: int, size: int) -> bytes:

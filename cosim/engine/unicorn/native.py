@@ -12,8 +12,10 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine.unicorn.access_port import AccessPort
-from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane
+from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane
+from cosim.engine.unicorn.native_exceptions import make_exceptions
 from cosim.engine.unicorn.native_port import NativePort
+from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.traps import MAX_TRAPS, THUMB, Trap, filters
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
@@ -21,20 +23,21 @@ from cosim.timing.state import NOWHERE
 if TYPE_CHECKING:
     from cosim.timing import CycleCounter
 
-ABI = 10
+ABI = 11
 MAX_RANGES = 32
 MAX_LANES = 8
 MAX_WAITS = 16
 _NO_REGISTER = 0xFF
 _IT, _OPENS_IT = 0xBF00, 1 << 31
 _IN_BLOCK = ctypes.CFUNCTYPE(None)
+_INTERRUPTED = ctypes.CFUNCTYPE(None, ctypes.c_uint32)
 _LEARN = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
 _TABLE = ctypes.c_void_p * 1024
 _PAGE_BITS, _TABLE_BITS = 12, 22
 
 
 class _Range(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_uint64), ("size", ctypes.c_uint64), ("host", ctypes.c_uint64))
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("base", "size", "host", "rights"))
 
 
 class _Trap(ctypes.Structure):
@@ -105,6 +108,9 @@ class NativeLane(ctypes.Structure):
         ("traps", _Trap * MAX_TRAPS),
         ("wait", _Waits * MAX_WAITS),
         ("in_block", _IN_BLOCK),
+        ("interrupted", _INTERRUPTED),
+        ("exceptions", ctypes.c_void_p),
+        ("leaving", ctypes.c_uint32),
     )
 
     def settle(self, pc: int) -> None:
@@ -155,6 +161,7 @@ def _library() -> ctypes.CDLL:
         )
     library.cosim_lane_settle.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
     library.cosim_lane_settle.restype = None
+    library.cosim_deliver.argtypes, library.cosim_deliver.restype = (ctypes.c_void_p,), ctypes.c_bool
     library.cosim_port_place.argtypes, library.cosim_port_place.restype = (ctypes.c_uint32,), ctypes.c_uint32
     library.cosim_turns.argtypes = (
         ctypes.c_void_p,
@@ -195,6 +202,7 @@ class NativeLoop:
     def __init__(self) -> None:
         self._library = _library()
         self._lanes: list[NativeLane] = []
+        self._alive: list[object] = []
         self._loop = _Loop(
             *(
                 ctypes.cast(function, ctypes.c_void_p)
@@ -258,7 +266,7 @@ class NativeLoop:
         if len(ranges) > MAX_RANGES:
             raise EngineError(f"{len(ranges)} executable ranges, at most {MAX_RANGES}", engine="unicorn")
         for index, r in enumerate(ranges):
-            lane.range[index] = _Range(r.base, r.size, r.host)
+            lane.range[index] = _Range(r.base, r.size, r.host, r.permissions)
         lane.ranges, lane.window_size, lane.page_tag = len(ranges), 0, NOWHERE
 
     def set_traps(self, lane: Lane, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
@@ -277,6 +285,21 @@ class NativeLoop:
                 trap.mask, trap.value, trap.size, trap.after, trap.arm, zero, unaligned, trap.when_misplaced
             )
         lane.traps_on, lane.in_block = 0, _IN_BLOCK(in_block)
+
+    def hook_interrupts(self, lane: Lane, told: Callable[[int], None]) -> None:
+        """See `Loop.hook_interrupts`."""
+        assert isinstance(lane, NativeLane)
+        lane.interrupted = _INTERRUPTED(told)
+
+    def ordinary_exceptions(self, lane: Lane, nvic: NvicState, port: AccessPort, cycles: EventCycles) -> Deliver:
+        """See `Loop.ordinary_exceptions`."""
+        assert isinstance(lane, NativeLane)
+        assert isinstance(port, NativePort)
+        exceptions = make_exceptions(nvic, port.serves_at, cycles)
+        lane.exceptions = ctypes.addressof(exceptions)
+        self._alive.append((exceptions, nvic, port))
+        deliver, at = self._library.cosim_deliver, ctypes.byref(lane)
+        return lambda: bool(deliver(at))
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

@@ -59,6 +59,11 @@ class NativePort(AccessPort):
         )  # fmt: skip
         self.cells = self._cells
 
+    @property
+    def serves_at(self) -> int:
+        """The address of `Cells.serves`."""
+        return ctypes.addressof(self._cells) + int(vars(_NativeCells)["serves"].offset)
+
     def serve(self, uc: Uc, must_wait: Callable[[], bool], long_way: LongWay) -> None:
         """See `AccessPort.serve`."""
         self._cells.other = self._on_access = ACCESS_HOOK(self._make_hook(must_wait, long_way))

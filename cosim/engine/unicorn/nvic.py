@@ -6,13 +6,15 @@ are integers with one bit per number.
 
 from __future__ import annotations
 
+from array import array
 from typing import NamedTuple
 
+from cosim.engine.unicorn.nvic_state import EXCEPTIONS, FIRST_INTERRUPT, NumberSet, NvicState
+
 NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT = 2, 3, 4, 5, 6
-SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK, FIRST_INTERRUPT = 11, 12, 14, 15, 16
-#: External interrupts of the STM32MP15 (RM0436, NVIC table), and its implemented priority bits.
-INTERRUPTS, PRIORITY_BITS = 150, 0xF0
-EXCEPTIONS = FIRST_INTERRUPT + INTERRUPTS
+SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK = 11, 12, 14, 15
+#: The priority bits that the STM32MP15 implements.
+PRIORITY_BITS = 0xF0
 
 #: Bit positions in SHCSR by exception number: (enable, active, pended).
 SHCSR_BITS = {
@@ -58,22 +60,84 @@ class Masks(NamedTuple):
 
 
 class Nvic:
-    """Enabled, pending and active exceptions, their priorities, and the interrupt lines."""
+    """Enabled, pending and active exceptions, their priorities, and the interrupt lines.
+
+    All of its state is in `state`, which the C helper uses, too.
+    """
 
     def __init__(self) -> None:
-        self.levels = 0  # lines that are high; not part of the reset state
+        self.state = NvicState()
+        sets = (NumberSet(self.state, name) for name in ("enabled", "pending", "levels", "late"))
+        self._enabled, self._pending, self._levels, self._late = sets
+        #: By exception number: priority, and how often it was entered since reset.
+        self.priorities = memoryview(self.state.priorities).cast("B")
+        self.taken = memoryview(self.state.taken).cast("B").cast("Q")
         self.reset()
 
     def reset(self) -> None:
         """Nothing is enabled, pending or active; a line that is high pends its interrupt."""
         self.enabled = _ALWAYS_ENABLED
         self.pending = self.levels
-        #: Pending exceptions that are not taken yet: their lines rose a moment ago (`m4_lines.py`).
         self.late = 0
-        #: The active exceptions in the order of entry; before them those that software made active.
-        self.active: tuple[int, ...] = ()
-        self.priorities = bytearray(EXCEPTIONS)
+        self.active = ()
+        self.priorities[:] = bytes(EXCEPTIONS)
+        self.taken[:] = array("Q", bytes(8 * EXCEPTIONS))
         self.prigroup = 0
+
+    @property
+    def enabled(self) -> int:
+        """The set of enabled exceptions."""
+        return self._enabled.get()
+
+    @enabled.setter
+    def enabled(self, numbers: int) -> None:
+        self._enabled.set(numbers)
+
+    @property
+    def pending(self) -> int:
+        """The set of pending exceptions."""
+        return self._pending.get()
+
+    @pending.setter
+    def pending(self, numbers: int) -> None:
+        self._pending.set(numbers)
+
+    @property
+    def levels(self) -> int:
+        """The lines that are high, by exception number; no part of the reset state."""
+        return self._levels.get()
+
+    @levels.setter
+    def levels(self, numbers: int) -> None:
+        self._levels.set(numbers)
+
+    @property
+    def late(self) -> int:
+        """Pending exceptions that are not taken yet: their lines rose a moment ago (`m4_lines.py`)."""
+        return self._late.get()
+
+    @late.setter
+    def late(self, numbers: int) -> None:
+        self._late.set(numbers)
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """The active exceptions in the order of entry; before them those that software made active."""
+        return tuple(self.state.active[: self.state.depth])
+
+    @active.setter
+    def active(self, numbers: tuple[int, ...]) -> None:
+        self.state.active[: len(numbers)] = numbers
+        self.state.depth = len(numbers)
+
+    @property
+    def prigroup(self) -> int:
+        """AIRCR.PRIGROUP."""
+        return self.state.prigroup
+
+    @prigroup.setter
+    def prigroup(self, value: int) -> None:
+        self.state.prigroup = value
 
     # -- priorities (B1.5.4) -----------------------------------------------------------------------------------
 
@@ -188,10 +252,11 @@ class Nvic:
         self.pending |= self.levels & 1 << number
 
     def save(self) -> object:
-        """The complete state as an immutable value."""
-        return self.levels, self.enabled, self.pending, self.active, bytes(self.priorities), self.prigroup
+        """The complete state as an immutable value, without what others hold: late lines, and the event register."""
+        taken = tuple(self.taken)
+        return self.levels, self.enabled, self.pending, self.active, bytes(self.priorities), self.prigroup, taken
 
-    def load(self, state: tuple[int, int, int, tuple[int, ...], bytes, int]) -> None:
+    def load(self, state: tuple[int, int, int, tuple[int, ...], bytes, int, tuple[int, ...]]) -> None:
         """Restore what `save` returned."""
-        self.levels, self.enabled, self.pending, self.active, priorities, self.prigroup = state
-        self.priorities = bytearray(priorities)
+        self.levels, self.enabled, self.pending, self.active, self.priorities[:], self.prigroup, taken = state
+        self.taken[:] = array("Q", taken)

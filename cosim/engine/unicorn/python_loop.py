@@ -6,12 +6,13 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unicorn import UC_ERR_OK, UC_HOOK_CODE
+from unicorn import UC_ERR_OK, UC_HOOK_CODE, UC_HOOK_INTR
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine.unicorn.access_port import AccessPort
-from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Lane, clock_of, limit_at
+from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane, clock_of, limit_at
+from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state, reach
 from cosim.timing.state import UNSURE, CountState
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PC = 15  # and above it, no register
 _FOREVER = (1 << 64) - 1
 CODE_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+_INTERRUPT_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 
 
 def it_length(opcode: int) -> int:
@@ -36,7 +38,7 @@ class PythonLane(CountState):
     __slots__ = (
         "_code",
         "_filters",
-        "_hook",
+        "_hooks",
         "_host",
         "_in_block",
         "_traps",
@@ -71,10 +73,18 @@ class PythonLane(CountState):
         self._in_block: Callable[[], None] = lambda: None
         self._code: list[tuple[int, int, Any]] = []
         self._host: tuple[int, int, Any] = (0, 0, None)
-        self._hook = CODE_HOOK(self._make_hook())  # kept alive as long as the lane
+        self._hooks: list[Any] = [CODE_HOOK(self._make_hook())]  # kept alive as long as the lane
+        self._add_hook(UC_HOOK_CODE, self._hooks[0])
+
+    def hook_interrupts(self, told: Callable[[int], None]) -> None:
+        """See `Loop.hook_interrupts`."""
+        self._hooks.append(_INTERRUPT_HOOK(lambda _uc, number, _user: told(number)))
+        self._add_hook(UC_HOOK_INTR, self._hooks[-1])
+
+    def _add_hook(self, kind: int, hook: Any) -> None:
         hook_id = ctypes.c_size_t()
         uclib.uc_hook_add(
-            self._uc, ctypes.byref(hook_id), UC_HOOK_CODE, ctypes.cast(self._hook, ctypes.c_void_p), None,
+            self._uc, ctypes.byref(hook_id), kind, ctypes.cast(hook, ctypes.c_void_p), None,
             ctypes.c_uint64(1), ctypes.c_uint64(0),
         )  # fmt: skip
 
@@ -324,6 +334,21 @@ class PythonLoop:
         """See `Loop.set_traps`."""
         assert isinstance(lane, PythonLane)
         lane.set_traps(traps, in_block)
+
+    def hook_interrupts(self, lane: Lane, told: Callable[[int], None]) -> None:
+        """See `Loop.hook_interrupts`."""
+        assert isinstance(lane, PythonLane)
+        lane.hook_interrupts(told)
+
+    def ordinary_exceptions(
+        self,
+        lane: Lane,  # noqa: ARG002
+        nvic: NvicState,  # noqa: ARG002
+        port: AccessPort,  # noqa: ARG002
+        cycles: EventCycles,  # noqa: ARG002
+    ) -> Deliver:
+        """See `Loop.ordinary_exceptions`: none are left to this loop."""
+        return lambda: False
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

@@ -1,7 +1,7 @@
 """The System Control Space of the Cortex-M4 as registers (ARMv7-M manual, B3.2 to B3.4).
 
 What they mean is elsewhere: exceptions in `nvic.py`, the timer in `systick.py`, regions in `mpu.py`. Feature registers
-are those of a Cortex-M4 r0p1 (its manual, table 4-1). The active bits of SHCSR are read-only here.
+are those of a Cortex-M4 r0p1 (its manual, table 4-1).
 """
 
 from __future__ import annotations
@@ -10,18 +10,8 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from cosim.access import Initiator
-from cosim.engine.unicorn.nvic import (
-    EXCEPTIONS,
-    FIRST_INTERRUPT,
-    HARD_FAULT,
-    INTERRUPTS,
-    NMI,
-    PENDSV,
-    PRIORITY_BITS,
-    SYSTICK,
-    Masks,
-    Nvic,
-)
+from cosim.engine.unicorn.nvic import HARD_FAULT, NMI, PENDSV, PRIORITY_BITS, SYSTICK, Masks, Nvic
+from cosim.engine.unicorn.nvic_state import EXCEPTIONS, FIRST_INTERRUPT, INTERRUPTS
 from cosim.events import EventLog
 from cosim.registers import Access, Field, Register, RegisterBlock, bits
 
@@ -39,6 +29,7 @@ _SLEEPONEXIT, _SEVONPEND = 1 << 1, 1 << 4
 _NONBASETHRDENA, _USERSETMPEND, _UNALIGN_TRP, _DIV_0_TRP, _BFHFNMIGN, _STKALIGN = (
     1 << bit for bit in (0, 1, 3, 4, 8, 9)
 )
+_SHARED = ("VTOR", "CCR", "SCR")
 _TIMER = range(0x010, 0x020)
 _MPU = range(0xD90, 0xDBC)
 STIR = 0xF00
@@ -161,6 +152,7 @@ class SystemControl(RegisterBlock):
     def __init__(self, log: EventLog, core: CorePorts, now: Callable[[], int], timer: SubBlock, mpu: SubBlock) -> None:
         super().__init__("nvic", 0xE000E000, log)
         self.nvic = Nvic()
+        self._share()
         self._core = core
         self._now = now
         self._parts = ((_TIMER, timer), (_MPU, mpu))
@@ -333,7 +325,14 @@ class SystemControl(RegisterBlock):
             nvic.priorities[first : first + 4] = after.to_bytes(4, "little")
         elif name == "SHCSR":
             nvic.set_shcsr(after)
+        elif name in _SHARED:
+            self._share()
         self._core.reconsider()
+
+    def _share(self) -> None:
+        """Let the C helper know what it needs of these registers."""
+        state = self.nvic.state
+        state.vtor, state.ccr, state.scr = (self.value(name) for name in _SHARED)
 
     def combine(self, register: Register, before: int, written: int, lanes: int) -> int:
         """SHCSR is combined with what it shows, not with what was written last."""
@@ -354,6 +353,7 @@ class SystemControl(RegisterBlock):
         """Back to the reset state: nothing is active."""
         super().reset()
         self.nvic.reset()
+        self._share()
 
     def save_extra(self) -> object:
         """See `Nvic.save`."""
@@ -363,3 +363,4 @@ class SystemControl(RegisterBlock):
         """Restore what `save_extra` returned."""
         assert isinstance(extra, tuple)
         self.nvic.load(extra)
+        self._share()
