@@ -171,7 +171,6 @@ static void handle(struct lane *lane, uint32_t number, uint32_t exc_return, cons
     uint32_t handler, control = state[CONTROL];
     memcpy(&handler, vector, sizeof(handler));
     put(nvic->pending, number, false);
-    put(nvic->late, number, false);
     nvic->active[nvic->depth++] = (uint16_t)number;
     nvic->taken[number]++;
     nvic->event = 1;
