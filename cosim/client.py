@@ -16,7 +16,7 @@ from cosim.errors import UsageError
 from ta import remoteproc_ta
 
 STEPS_BASE, STEPS_SIZE = 0xC0100000, 0x100000
-STAGING_BASE, STAGING_SIZE = 0xC2000000, 0x1000000
+STAGING_BASE, STAGING_SIZE = 0xC2000000, 0x2000000
 
 _HEADER = struct.Struct("<5I44x")
 HEADER_SIZE = _HEADER.size

@@ -26,7 +26,7 @@ from ta.results import TeeResult
 
 _M4 = "m4"
 _FAULTS = ("NMI", "HardFault", "MemManage", "BusFault", "UsageFault")
-#: What the A7 client can hand over: the reserved shared memory without the page frames of its messages (`SHM_BUFFERS`).
+#: What fits the reserved shared memory of a build that has no other: all but the room for messages (`SHM_BUFFERS`).
 _MOST_HANDED_OVER = SHM_SIZE - 0x10000
 #: How near the access and the core's last place must be for the one to explain the other, without symbols.
 _NEAR = 64
@@ -97,7 +97,7 @@ def explain(report: BootReport, image: bytes, name: str) -> Explanation:
     inspection = inspect(image, name, key)
     case = _Case(report, inspection)
     if any(step.status is StepStatus.SMC_ERROR for step in report.steps) and len(image) > _MOST_HANDED_OVER:
-        hint = "Strip it of its debug information, `arm-none-eabi-strip -g`; `cosim rpmsg` takes it as it is."
+        hint = "Strip it of its debug information, `arm-none-eabi-strip -g`, or build OP-TEE with CFG_CORE_DYN_SHM."
         text = f"{len(image)} bytes do not fit the shared memory that OP-TEE reserves, of which {_MOST_HANDED_OVER} are"
         causes: tuple[Cause, ...] = (Cause("image-too-large", f"{text} for the image", hint),)
     else:

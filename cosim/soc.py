@@ -254,7 +254,7 @@ class Soc:
         if offset < 0 or offset + len(data) > client.STAGING_SIZE:
             raise ImageError(
                 f"{len(data)} bytes do not fit the staging area of {client.STAGING_SIZE} bytes",
-                hint="an image this large cannot fit the M4's memories either",
+                hint="strip debug information: `arm-none-eabi-strip -g`",
                 size=len(data),
             )
         self.bus.write(Initiator.DEBUG, client.STAGING_BASE + offset, data)

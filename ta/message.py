@@ -1,8 +1,8 @@
 """The OP-TEE message protocol: sessions, commands and the registration of shared memory.
 
 Layout and rules of `core/include/optee_msg.h` and `core/tee/entry_std.c`. A build with reserved shared memory takes
-messages and buffers from there only, one with dynamic shared memory from pages of the normal world's DDR. Each field of
-a message is read once. No call returns for an RPC: the TA is built in, and the secure world's work takes no time.
+messages and buffers from there, one with dynamic shared memory from pages of the normal world's DDR. Each field of a
+message is read once. No call returns for an RPC: the TA is built in, and the secure world's work takes no time.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class MessageServer:
     def __init__(self, memory: SharedMemory, core: TeeCore, shm: ShmBuild) -> None:
         self._memory = memory
         self._core = core
-        self._dynamic = shm is ShmBuild.DYNAMIC
+        self._shm = shm
         self.registered = RegisteredMemory()
 
     def serve(self, address: int, *, rpc_argument: bool = False) -> CallResult:
@@ -90,13 +90,15 @@ class MessageServer:
 
         EBADADDR when it does not lie in memory that both worlds share.
         """
-        if self._dynamic:
-            if address % PAGE or not in_normal_ddr(address, PAGE):
-                return CallResult.EBADADDR
-            return self._serve(MemRef(address, PAGE), rpc_argument=rpc_argument)
-        if address % 8 or not inside_shm(address, HEADER_SIZE):
+        if self._shm.reserved and inside_shm(address, HEADER_SIZE):
+            room, alignment = SHM_ADDRESS + SHM_SIZE - address, 8
+        elif self._shm.dynamic and in_normal_ddr(address, PAGE):
+            room, alignment = PAGE, PAGE
+        else:
             return CallResult.EBADADDR
-        return self._serve(MemRef(address, SHM_ADDRESS + SHM_SIZE - address), rpc_argument=rpc_argument)
+        if address % alignment:
+            return CallResult.EBADADDR
+        return self._serve(MemRef(address, room), rpc_argument=rpc_argument)
 
     def serve_registered(self, cookie: int, offset: int) -> CallResult:
         """Serve the message at `offset` of a registered buffer, followed by room for an RPC argument."""
@@ -123,7 +125,7 @@ class MessageServer:
             self._invoke(message, count)
         elif command in (MessageCommand.CLOSE_SESSION, MessageCommand.CANCEL):
             self._by_session(message, count, close=command == MessageCommand.CLOSE_SESSION)
-        elif self._dynamic and command in (MessageCommand.REGISTER_SHM, MessageCommand.UNREGISTER_SHM):
+        elif self._shm.dynamic and command in (MessageCommand.REGISTER_SHM, MessageCommand.UNREGISTER_SHM):
             self._share(message, count, register=command == MessageCommand.REGISTER_SHM)
         else:
             return CallResult.EBADCMD
@@ -213,7 +215,7 @@ class MessageServer:
             return _VALUES[kind], Value(asked.words[0] & _U32, asked.words[1] & _U32)
         if kind in _TMEM_TO_PARAM:
             return _TMEM_TO_PARAM[kind], self._temporary(asked)
-        if kind in _RMEM_TO_PARAM and self._dynamic:
+        if kind in _RMEM_TO_PARAM and self._shm.dynamic:
             offset, size, cookie = asked.words
             return _RMEM_TO_PARAM[kind], self.registered.slice(cookie, offset, size)
         raise RefusedError(
@@ -223,12 +225,12 @@ class MessageServer:
     def _temporary(self, asked: MessageParam) -> MemRef:
         """A temporary memory reference: NULL, contiguous in the reserved memory, or a page list."""
         pointer, size, _ = asked.words
-        if asked.attr & ATTR_NONCONTIG and self._dynamic:
+        if asked.attr & ATTR_NONCONTIG and self._shm.dynamic:
             return read_page_list(self._memory, pointer, size)
         address, size = pointer & _U32, size & _U32
         if not address:
             return MemRef(0, 0)
-        if asked.attr & ATTR_NONCONTIG or self._dynamic or not inside_shm(address, size):
+        if asked.attr & ATTR_NONCONTIG or not self._shm.reserved or not inside_shm(address, size):
             raise RefusedError(TeeResult.BAD_PARAMETERS, f"0x{address:08x} is not in the reserved shared memory")
         return MemRef(address, size)
 

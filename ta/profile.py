@@ -30,14 +30,26 @@ class FirewallProfile(enum.Enum):
 
 
 class ShmBuild(enum.Enum):
-    """Which shared memory OP-TEE was built to offer.
+    """Which shared memory OP-TEE was built to offer (CFG_CORE_RESERVED_SHM, CFG_CORE_DYN_SHM).
 
-    `RESERVED`: a carve-out (capabilities 0x11). `DYNAMIC`: the STM32MP15 default; the normal world registers its own
-    pages (capabilities 0x54).
+    `RESERVED`: a carve-out (capabilities 0x11). `DYNAMIC`: the normal world registers its own pages (capabilities
+    0x54), as newer trees build for STM32MP15. `BOTH` (0x55): OP-TEE's general default, and what the trees build that
+    lay the DDR of the 512 MiB boards out as this platform does.
     """
 
     RESERVED = "reserved"
     DYNAMIC = "dynamic"
+    BOTH = "both"
+
+    @property
+    def reserved(self) -> bool:
+        """Whether there is a carve-out."""
+        return self is not ShmBuild.DYNAMIC
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the normal world can register pages."""
+        return self is not ShmBuild.RESERVED
 
 
 class ClientApi(enum.Enum):
@@ -62,7 +74,7 @@ class PlatformTlvs(enum.Enum):
 class Settings:
     """How OP-TEE was built, and what the device demands; `lowest_version` is the rollback counter at power-on."""
 
-    shm: ShmBuild = ShmBuild.RESERVED
+    shm: ShmBuild = ShmBuild.BOTH
     api: ClientApi = ClientApi.CURRENT
     platform_tlvs: PlatformTlvs = PlatformTlvs.OPTIONAL
     lowest_version: int = 0

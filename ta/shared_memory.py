@@ -115,13 +115,17 @@ class ClientBuffer:
 
 
 def pieces(reference: MemRef, offset: int, size: int) -> list[tuple[int, int]]:
-    """The A7 physical ranges, as (address, size), behind bytes of the pages of a memory reference."""
+    """The A7 physical ranges, as (address, size), behind bytes of a memory reference; pages in a row are one range."""
     if not reference.pages:
         return [(reference.address + offset, size)]
     at = reference.address % PAGE + offset
-    parts = []
+    parts: list[tuple[int, int]] = []
     while size > 0:
         length = min(size, PAGE - at % PAGE)
-        parts.append((reference.pages[at // PAGE] + at % PAGE, length))
+        address = reference.pages[at // PAGE] + at % PAGE
+        if parts and sum(parts[-1]) == address:
+            parts[-1] = (parts[-1][0], parts[-1][1] + length)
+        else:
+            parts.append((address, length))
         at, size = at + length, size - length
     return parts

@@ -1,7 +1,7 @@
 """The secure monitor: dispatch of `smc #0` by function identifier (SMC Calling Convention, PSCI, OP-TEE fast calls).
 
 Function identifiers and answers of `core/arch/arm/include/sm/optee_smc.h` and `entry_fast.c`, for a build with
-reserved or with dynamic shared memory, and without notifications. A call runs to its end, so no thread is ever held
+reserved or dynamic shared memory or both, and without notifications. A call runs to its end, so no thread is ever held
 when another call comes: ETHREAD_LIMIT and EBUSY do not occur, and nothing waits to be resumed.
 """
 
@@ -20,8 +20,8 @@ Registers = tuple[int, int, int, int]
 
 #: The uniprocessor bit is the only capability of the normal world that OP-TEE knows.
 _KNOWN_NSEC_CAPS = 1
-#: OPTEE_SMC_SEC_CAP_HAVE_RESERVED_SHM or _DYNAMIC_SHM | _RPC_ARG, each with _MEMREF_NULL.
-SEC_CAPS = {ShmBuild.RESERVED: 1 << 0 | 1 << 4, ShmBuild.DYNAMIC: 1 << 2 | 1 << 4 | 1 << 6}
+#: OPTEE_SMC_SEC_CAP_*.
+CAP_RESERVED_SHM, CAP_DYNAMIC_SHM, CAP_MEMREF_NULL, CAP_RPC_ARG = 1 << 0, 1 << 2, 1 << 4, 1 << 6
 API_UID = (0x384FB3E0, 0xE7F811E3, 0xAF630002, 0xA5D5C51B)
 OS_UUID = (0x486178E0, 0xE7F811E3, 0xBC5E0002, 0xA5D5C51B)
 API_REVISION = (2, 0)
@@ -75,7 +75,7 @@ class SecureMonitor:
     def __init__(self, messages: MessageServer, shm: ShmBuild, power_off: Callable[[], None], sink: Sink) -> None:
         self._shm = shm
         reserved = {int(FunctionId.GET_SHM_CONFIG): (_OK, SHM_ADDRESS, SHM_SIZE, 1)}
-        self._constants = _CONSTANTS | reserved if shm is ShmBuild.RESERVED else _CONSTANTS
+        self._constants = _CONSTANTS | reserved if shm.reserved else _CONSTANTS
         self._messages = messages
         self._power_off = power_off
         self._sink = sink
@@ -102,8 +102,8 @@ class SecureMonitor:
             return (full[0], full[1], full[2], full[3])
         if r0 == FunctionId.EXCHANGE_CAPABILITIES:
             unknown = r1 & ~_KNOWN_NSEC_CAPS
-            rpc_params = RPC_PARAMS if self._shm is ShmBuild.DYNAMIC else 0
-            return (int(CallResult.ENOTAVAIL), r1, r2, r3) if unknown else (_OK, SEC_CAPS[self._shm], 0, rpc_params)
+            rpc_params = RPC_PARAMS if self._shm.dynamic else 0
+            return (int(CallResult.ENOTAVAIL), r1, r2, r3) if unknown else (_OK, _sec_caps(self._shm), 0, rpc_params)
         if r0 == FunctionId.L2CC_MUTEX:
             # A Cortex-A7 has no PL310 whose mutex could be shared; only the sub-function is checked.
             return (_UNKNOWN if r1 <= _L2CC_LAST else int(CallResult.EBADCMD), r1, r2, r3)
@@ -120,13 +120,18 @@ class SecureMonitor:
             result = int(self._messages.serve(place))
         elif function_id == FunctionId.CALL_RETURN_FROM_RPC:
             result = int(CallResult.ERESUME)
-        elif self._shm is ShmBuild.DYNAMIC and function_id == FunctionId.CALL_WITH_RPC_ARG:
+        elif self._shm.dynamic and function_id == FunctionId.CALL_WITH_RPC_ARG:
             result = int(self._messages.serve(place, rpc_argument=True))
-        elif self._shm is ShmBuild.DYNAMIC and function_id == FunctionId.CALL_WITH_REGD_ARG:
+        elif self._shm.dynamic and function_id == FunctionId.CALL_WITH_REGD_ARG:
             result = int(self._messages.serve_registered(place, offset))
         else:
             result = _UNKNOWN
         return (result, 0, 0, 0)
+
+
+def _sec_caps(shm: ShmBuild) -> int:
+    reserved = CAP_RESERVED_SHM if shm.reserved else 0
+    return CAP_MEMREF_NULL | reserved | (CAP_DYNAMIC_SHM | CAP_RPC_ARG if shm.dynamic else 0)
 
 
 #: Calls whose answer does not depend on anything: the registers that they set from r0 on.

@@ -102,7 +102,9 @@ def read_input(path: Path) -> bytes:
         raise UsageError("the file is empty", hint="Give an ELF file or a signed image.", file=str(path))
     if len(data) > MOST_INPUT:
         raise UsageError(
-            f"the file has more than {MOST_INPUT} bytes", hint="Firmware images are far smaller.", file=str(path)
+            f"the file has more than {MOST_INPUT} bytes",
+            hint="Strip debug information: `arm-none-eabi-strip -g`.",
+            file=str(path),
         )
     return data
 

@@ -7,6 +7,7 @@
 #include "fault.h"
 #include "interrupt.h"
 #include "memory.h"
+#include "message.h"
 #include "optee.h"
 #include "outcome.h"
 #include "steps.h"

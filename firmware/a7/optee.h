@@ -1,5 +1,5 @@
 /*
- * The client's side of the OP-TEE message interface over reserved shared memory.
+ * The client's side of the OP-TEE message interface for sessions and commands of a TA.
  */
 #ifndef COSIM_OPTEE_H
 #define COSIM_OPTEE_H
@@ -23,13 +23,11 @@ enum { RESULT_SMC = 0, RESULT_RET = 1, RESULT_ORIGIN = 2, RESULT_OPEN_SESSION = 
 
 /*
  * Run one OPEN, INVOKE or CLOSE step: build the message, issue the SMC, store the results in the step.
- * A step that cannot be built gives STATUS_SMC_ERROR with OPTEE_SMC_RETURN_EBADCMD or _ENOMEM and issues no SMC.
+ * A step that cannot be built gives STATUS_SMC_ERROR with OPTEE_SMC_RETURN_EBADCMD or _ENOMEM. A buffer that the secure
+ * world does not take ends the step with the answer to its registration.
  */
 enum step_status optee_open(volatile struct step *step);
 enum step_status optee_invoke(volatile struct step *step);
 enum step_status optee_close(volatile struct step *step);
-
-/* Issue `smc #0` with r0..r7 = registers, and store r0..r7 back. */
-void smc_call(uint32_t registers[8]);
 
 #endif

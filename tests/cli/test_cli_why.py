@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from cosim.boot import attempt
 from cosim.cli import run
+from cosim.diagnosis import explain
 from cosim.resources import firmware_file
+from cosim.soc import Soc, SocConfig
 from cosim.testing import default_signer, flip
+from cosim.verdict import Outcome
 from ta.keys import generate, write_key
+from ta.profile import Settings, ShmBuild
 
 STACK, CODE = 0x10040000, 0x10000000
 UDF, LOOP, MASK, WFI, NOP = "00de", "fee7", "72b6", "30bf", "00bf"
@@ -121,11 +126,37 @@ def test_an_idle_firmware_is_told_from_one_that_sleeps_for_good(
         assert f"why: the M4 sleeps (WFI or WFE) until it is woken by {wakes} at 0x" in capsys.readouterr().out
 
 
-def test_an_image_too_large_to_be_handed_over_is_named_as_such(
+def test_an_elf_file_with_megabytes_of_debug_information_boots_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    value = boot(tmp_path / "fw.elf", program(LOOP) + bytes(0x1F0000), capsys)
-    assert (value["outcome"], causes(value)) == ("not started", ["image-too-large"])
+    demo = firmware_file("demo_m4.elf").read_bytes()
+    values = [boot(tmp_path / "fw.elf", demo + bytes(size), capsys) for size in (0, 0x1F0000, 6 << 20)]
+    assert [(value["outcome"], value["ready"], causes(value)) for value in values] == [("booted", True, [])] * 3
+    assert len({value["m4_instructions"] for value in values}) == 1
+
+
+def test_the_largest_elf_file_boots_and_one_byte_more_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, demo = tmp_path / "fw.elf", firmware_file("demo_m4.elf").read_bytes()
+    assert boot(path, demo.ljust(16 << 20, b"\0"), capsys)["outcome"] == "booted"
+    path.write_bytes(demo.ljust((16 << 20) + 1, b"\0"))
+    assert run(["boot", str(path)]) == 2
+    assert "strip -g" in capsys.readouterr().err
+
+
+def test_an_image_too_large_for_an_op_tee_without_dynamic_memory_is_named_as_such() -> None:
+    config = SocConfig(settings=Settings(shm=ShmBuild.RESERVED))
+    image = default_signer().sign(program(LOOP) + bytes(0x1F0000))
+    report = attempt(Soc(config), image)
+    assert report.verdict.outcome is Outcome.NOT_STARTED
+    assert [cause.code for cause in explain(report, image, "fw.elf").causes] == ["image-too-large"]
+
+
+def test_every_build_of_op_tee_takes_an_image_of_its_size() -> None:
+    image = default_signer().sign(firmware_file("demo_m4.elf").read_bytes())
+    for shm in ShmBuild:
+        assert attempt(Soc(SocConfig(settings=Settings(shm=shm))), image).exit_code == 0, shm
 
 
 def test_a_function_whose_assembler_states_no_size_is_named_too(

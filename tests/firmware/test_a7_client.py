@@ -13,12 +13,17 @@ SMC, OPEN, INVOKE, CLOSE, READ32, WRITE32, COPY, WAIT32, PUTS, SPIN, CALL, OFF =
 DONE, TIMED_OUT, FAULTED, UNKNOWN_OP, SMC_ERROR, NOT_REACHED = 0, 1, 2, 3, 4, 0xFFFFFFFF
 DATA, PREFETCH, UNDEFINED = 1, 2, 3
 CALL_WITH_ARG, RETURN_FROM_RPC = 0x32000004, 0x32000003
+EXCHANGE_CAPABILITIES = 0xB2000009
+REGISTER, UNREGISTER = 4, 5
 NOWHERE = 0x38000000
 CODE = 0xC0200000
 
 
 class Tee:
     """A secure world that records every message and answers with what the test wants."""
+
+    #: Reserved shared memory and NULL references.
+    capabilities = 0x11
 
     def __init__(self, ret: int = 0, origin: int = 4, smc: int = 0, out: dict[int, tuple[int, int]] | None = None):
         self.ret, self.origin, self.smc, self.out = ret, origin, smc, out or {}
@@ -27,6 +32,8 @@ class Tee:
         self.write: tuple[int, bytes] | None = None
 
     def __call__(self, machine: BareA7, r: Registers) -> Registers:
+        if r[0] == EXCHANGE_CAPABILITIES:
+            return (0, self.capabilities, 0, 4)
         assert tuple(r) == (CALL_WITH_ARG, 0, SHM_ARGUMENT, 1, 0, 0, 0, 0)
         message = machine.words(SHM_ARGUMENT, 8)
         self.messages.append(message)
@@ -39,6 +46,79 @@ class Tee:
         if self.write:
             machine.uc.mem_write(*self.write)
         return (self.smc, 0, 0, 0)
+
+
+class DynamicTee(Tee):
+    """A secure world with dynamic shared memory; `refused` is what it answers to a registration."""
+
+    capabilities = 0x54
+
+    def __init__(self, refused: int = 0, **answers: int):
+        super().__init__(**answers)
+        self.refused = refused
+        self.pages: list[list[int]] = []
+
+    def __call__(self, machine: BareA7, r: Registers) -> Registers:
+        answer = super().__call__(machine, r)
+        if r[0] == CALL_WITH_ARG and self.messages[-1][0] == REGISTER:
+            _, pointer, size, _ = self.params[-1][0]
+            count, at = -(-(pointer % 4096 + size) // 4096), pointer & ~0xFFF
+            entries: list[int] = []
+            while len(entries) < count:
+                *more, at = struct.unpack("<512Q", machine.uc.mem_read(at, 4096))
+                entries += more[: count - len(entries)]
+            self.pages.append(entries)
+            machine.uc.mem_write(SHM_ARGUMENT + 20, struct.pack("<II", self.refused, 3))
+        return answer
+
+
+def test_with_dynamic_memory_the_pages_are_registered_where_they_are_and_taken_back_after() -> None:
+    tee = DynamicTee()
+    machine = BareA7(monitor=tee)
+    size = 0x600000
+    machine.run((INVOKE, 0, 7, 1, 0x51, 2, 3, 4, STAGING + 0x124, size), (INVOKE, 0, 7, 1, 0x51, 2, 0, 0, STAGING, 8))
+    assert [message[0] for message in tee.messages] == [REGISTER, 1, UNREGISTER] * 2
+    attr, pointer, length, cookie = tee.params[0][0]
+    assert (attr, pointer % 4096, length) == (0x20A, 0x124, size)
+    assert tee.pages[0] == list(range(STAGING, STAGING + size + 0x1000, 0x1000))
+    assert tee.params[1] == [(1, 3, 4, 0), (5, 0, size, cookie)]
+    assert tee.params[2][0][3] == cookie
+    assert tee.pages[1] == [STAGING]
+    assert [r[0] for r in machine.smcs] == [EXCHANGE_CAPABILITIES] + [CALL_WITH_ARG] * 6
+    assert machine.outcomes[0].result == (0, 0, 4, 3, 4, STAGING + 0x124, size, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [1, 4096, 511 * 4096, 511 * 4096 + 1, 1022 * 4096, 1022 * 4096 + 1])
+def test_a_page_list_goes_on_in_a_second_page_when_the_first_is_full(size: int) -> None:
+    tee = DynamicTee()
+    BareA7(monitor=tee).run((INVOKE, 0, 7, 1, 0x5, 1, STAGING, size))
+    assert tee.pages[0] == list(range(STAGING, STAGING + size, 0x1000))
+
+
+def test_an_output_buffer_is_registered_as_such_and_a_null_or_empty_one_not_at_all() -> None:
+    tee = DynamicTee()
+    BareA7(monitor=tee).run((INVOKE, 0, 7, 1, 0x5567, 4, STAGING, 4, STAGING + 0xFFF, 2, 0, 12, STAGING, 0))
+    first, second = tee.params[0][0][3], tee.params[1][0][3]
+    assert tee.pages == [[STAGING], [STAGING, STAGING + 0x1000]]
+    assert first != second
+    assert tee.params[2] == [(7, 0, 4, first), (6, 0, 2, second), (9, 0, 12, 0), (9, 0, 0, 0)]
+    assert sorted(params[0][3] for params in tee.params[3:]) == sorted((first, second))
+
+
+def test_a_buffer_that_the_secure_world_does_not_take_ends_the_step_with_its_answer() -> None:
+    tee = DynamicTee(refused=0xFFFF0006)
+    machine = BareA7(monitor=tee)
+    machine.run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, 0xDE000000, 64))
+    assert [message[0] for message in tee.messages] == [REGISTER]
+    assert (machine.outcomes[0].status, machine.outcomes[0].result[:3]) == (DONE, (0, 0xFFFF0006, 3))
+
+
+@pytest.mark.parametrize(("answer", "error"), [((0, 0x10, 0, 0), 7), ((5, 0, 0, 0), 5)])
+def test_a_secure_world_without_shared_memory_is_not_asked_for_more(answer: Registers, error: int) -> None:
+    machine = BareA7(monitor=lambda _m, _r: answer)
+    machine.run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, STAGING, 64))
+    assert [r[0] for r in machine.smcs] == [EXCHANGE_CAPABILITIES]
+    assert (machine.outcomes[0].status, machine.outcomes[0].result[0]) == (SMC_ERROR, error)
 
 
 def test_smc_hands_over_eight_registers_and_returns_four() -> None:
@@ -98,15 +178,18 @@ def test_type_nibbles_that_are_no_tee_type_go_out_unchanged_and_nothing_is_copie
     assert tee.params[0] == [(nibble, 0xDE000000, 8, 0)]
 
 
-@pytest.mark.parametrize("size", [0x1F0001, 0x7FFFFFFF, 0xFFFFF001, 0xFFFFFFFF])
-def test_a_buffer_larger_than_shared_memory_is_refused_without_an_smc(size: int) -> None:
-    machine = BareA7(monitor=Tee())
+@pytest.mark.parametrize("tee", [Tee(), DynamicTee()], ids=["reserved", "dynamic"])
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFF001, 0xFFFFFFFF])
+def test_a_buffer_larger_than_shared_memory_is_refused_without_a_message(tee: Tee, size: int) -> None:
+    machine = BareA7(monitor=tee)
     machine.run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, STAGING, size))
-    assert machine.smcs == []
+    assert tee.messages == []
     assert (machine.outcomes[0].status, machine.outcomes[0].result[0]) == (SMC_ERROR, 6)
 
 
-def test_a_buffer_of_exactly_the_shared_memory_is_sent() -> None:
+def test_a_buffer_of_exactly_the_reserved_memory_is_sent_and_one_byte_more_is_not() -> None:
+    BareA7(monitor=(refusing := Tee())).run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, STAGING, 0x1F0001))
+    assert refusing.messages == []
     tee = Tee()
     machine = BareA7(monitor=tee)
     machine.run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, STAGING, 0x1F0000))
@@ -227,9 +310,10 @@ def test_copy_ends_at_its_first_fault() -> None:
 
 
 def test_an_image_that_cannot_be_read_is_not_sent() -> None:
-    machine = BareA7(monitor=Tee())
+    tee = Tee()
+    machine = BareA7(monitor=tee)
     machine.run((INVOKE, 0, 7, 1, 0x51, 2, 0, 0, NOWHERE, 64))
-    assert machine.smcs == []
+    assert tee.messages == []
     assert (machine.outcomes[0].status, machine.outcomes[0].fault_kind) == (FAULTED, DATA)
 
 

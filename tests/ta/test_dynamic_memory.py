@@ -1,4 +1,4 @@
-"""The default build of the platform: registered pages, calls with RPC argument, device enumeration, hostile input."""
+"""Builds with dynamic shared memory: registered pages, calls with RPC argument, device enumeration, hostile input."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ta_bench import SHM, STAGING, TA_OCTETS, World, image, resigned
 
 from ta.device_enumeration import ENUMERATION_UUID
+from ta.params import MemRef
 from ta.profile import ClientApi, Profile, Settings, ShmBuild
 from ta.results import Origin, TeeResult
+from ta.shared_memory import pieces
 from ta.tee_core import MAX_SESSIONS
 
 MESSAGE, LISTS, PAGES, BUFFER = 0xDFE00000, 0xDFE10000, 0xDFE40000, 0xDFE80000
@@ -46,7 +48,7 @@ def register(world: World, pointer: int, size: int, cookie: int = COOKIE) -> int
     return world.answer[0]
 
 
-def test_the_default_build_offers_dynamic_memory_and_no_reserved_memory(dynamic: World) -> None:
+def test_a_dynamic_build_offers_dynamic_memory_and_no_reserved_memory(dynamic: World) -> None:
     assert dynamic.smc(0xB2000009, 1) == (0, 0x54, 0, 4)
     assert dynamic.smc(0xB2000007)[0] == UNKNOWN
     assert dynamic.smc(0xB200000A)[0] == 7
@@ -183,9 +185,32 @@ def test_a_message_where_no_memory_answers_is_a_bad_address(build: ShmBuild) -> 
     assert world.smc(0x32000004, 0, MESSAGE) == (EBADADDR, 0, 0, 0)
 
 
-def test_a_reserved_build_has_neither_registration_nor_the_newer_calls(world: World) -> None:
+def test_a_reserved_build_has_neither_registration_nor_the_newer_calls() -> None:
+    world = World(settings=Settings(shm=ShmBuild.RESERVED))
+    assert world.smc(0xB2000009, 1) == (0, 0x11, 0, 0)
     assert world.message(REGISTER, [(NONCONTIG_OUT, (LISTS, 64, 1))]) == EBADCMD
-    assert world.smc(0x32000012, 0, SHM)[0] == UNKNOWN
+    assert [world.smc(call, 0, SHM)[0] for call in (0x32000012, 0x32000013)] == [UNKNOWN, UNKNOWN]
+
+
+def test_a_build_with_both_takes_messages_and_buffers_from_either(world: World) -> None:
+    assert world.smc(0xB2000009, 1) == (0, 0x55, 0, 4)
+    assert world.smc(0xB2000007)[:3] == (0, SHM, 0x200000)
+    world.open()
+    assert world.load(resigned("a")) == TeeResult.SUCCESS
+    assert world.simple(6) == TeeResult.SUCCESS
+    assert register(world, *scattered(world, resigned("a"))) == TeeResult.SUCCESS
+    reference = (RMEM_IN, (0, len(resigned("a")), COOKIE))
+    assert world.invoke(1, [(1, (0, 0, 0)), reference]) == TeeResult.SUCCESS
+    for address, result in ((SHM + 8, OK), (SHM + 4, EBADADDR), (0xC0300008, EBADADDR), (0xDE000000, EBADADDR)):
+        world.bus.write(SHM + 8, struct.pack("<8I", 2, 0, 9, 0, 0, 0, 0, 0))
+        assert world.smc(0x32000004, 0, address)[0] == result, hex(address)
+
+
+def test_pages_in_a_row_are_read_at_once_and_scattered_ones_one_by_one() -> None:
+    row = MemRef(PAGES + 0x10, 0x2FF0, (PAGES, PAGES + 0x1000, PAGES + 0x2000))
+    apart = MemRef(PAGES + 0x10, 0x1FF0, (PAGES, PAGES + 0x3000))
+    assert pieces(row, 0xFE0, 0x1020) == [(PAGES + 0xFF0, 0x1020)]
+    assert pieces(apart, 0xFE0, 0x20) == [(PAGES + 0xFF0, 0x10), (PAGES + 0x3000, 0x10)]
 
 
 def enumerate_with(world: World, command: int, size: int) -> tuple[int, int]:
