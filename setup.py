@@ -41,7 +41,10 @@ setup(
         Extension(
             "cosim.engine.unicorn._loop",
             sources=["cosim/engine/unicorn/loop.c"],
-            depends=[f"cosim/engine/unicorn/{name}.h" for name in ("loop", "clock", "code", "cycles", "exceptions", "port", "traps")],
+            depends=[
+                f"cosim/engine/unicorn/{name}.h"
+                for name in ("loop", "clock", "code", "cycles", "exceptions", "port", "trace", "traps")
+            ],
             extra_compile_args=["-O2"],
             optional=True,
         )

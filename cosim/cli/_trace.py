@@ -1,4 +1,4 @@
-"""`--trace`: every instruction that the M4 executed, into a file."""
+"""`--trace`: what a core executed, into a file, by instructions or by blocks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def with_trace(function: F) -> F:
-    """Decorate a click command with `--trace`; it arrives as `trace`, a path or None."""
+    """Decorate a click command with `--trace` and `--trace-kind`; they arrive as `trace`, a path or None, and a text."""
+    kind = click.option(
+        "--trace-kind",
+        type=click.Choice(["instructions", "blocks"]),
+        default="instructions",
+        show_default=True,
+        help="A line for each instruction, or for each run of them in sequence.",
+    )
     return click.option(
         "--trace",
         type=click.Path(path_type=Path),
-        help="Write what the M4 executed, the last million instructions.",
-    )(function)
+        help="Write what the core executed, the last million lines.",
+    )(kind(function))
 
 
 @contextlib.contextmanager
-def traced(soc: Soc, path: Path | None, image: bytes) -> Iterator[None]:
-    """While entered, note what the M4 executes, and write it to `path` in the end, however the run ended.
+def traced(soc: Soc, path: Path | None, image: bytes, kind: str, core: str = "m4") -> Iterator[None]:
+    """While entered, note what `core` (m4, a7) executes, and write it to `path` in the end, however the run ended.
 
     Raises `EngineError` where the engine does not tell of instructions, `UsageError` where nothing can be written.
     """
@@ -37,12 +44,19 @@ def traced(soc: Soc, path: Path | None, image: bytes) -> Iterator[None]:
         return
     from cosim.engine import debuggable
     from cosim.inspection import inspect
-    from cosim.instruction_trace import InstructionTrace
+    from cosim.instruction_trace import BlockTrace, InstructionTrace
+    from cosim.resources import firmware_file
     from cosim.symbols import Symbols
+    from ta.image_elf import read_elf
 
     check_writable(path)
-    symbols = Symbols(part.elf for part in inspect(image, "").images if part.elf is not None)
-    trace = InstructionTrace(debuggable(soc.engine).debug_core(soc.m4.name), symbols)
+    is_m4 = core == "m4"
+    if is_m4:
+        symbols = Symbols(part.elf for part in inspect(image, "").images if part.elf is not None)
+    else:
+        symbols = Symbols([read_elf(firmware_file("a7_client.elf").read_bytes())])
+    debugged = debuggable(soc.engine).debug_core((soc.m4 if is_m4 else soc.a7).name)
+    trace = BlockTrace(debugged, symbols) if kind == "blocks" else InstructionTrace(debugged, symbols, m_profile=is_m4)
     try:
         yield
     finally:

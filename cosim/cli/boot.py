@@ -49,6 +49,7 @@ _LONGEST_RUN_MS = 600_000
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
 @with_trace
+@click.option("--trace-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="What is traced.")
 @with_gdb
 @click.option("--gdb-core", type=click.Choice(["m4", "a7"]), default="m4", show_default=True, help="What GDB gets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document, and no timeline.")
@@ -61,6 +62,8 @@ def boot(
     events: Path | None,
     vcd: Path | None,
     trace: Path | None,
+    trace_kind: str,
+    trace_core: str,
     gdb: int | None,
     gdb_core: str,
     as_json: bool,
@@ -102,7 +105,8 @@ def boot(
         with about(path):
             soc = Soc(config)
             dump = None if coredump is None else CrashDump(soc)
-            with Interruptible(soc, save), traced(soc, trace, image), debugged(soc, gdb, gdb_core) as finish:
+            tracing = traced(soc, trace, image, trace_kind, trace_core)
+            with Interruptible(soc, save), tracing, debugged(soc, gdb, gdb_core) as finish:
                 script = kernel_flow if run_ms is None else timed_flow(run_ms)
                 budget_ps = DEFAULT_BUDGET_PS + (run_ms or 0) * 10**9
                 report = attempt(soc, image, script=script, listen=listen, budget_ps=budget_ps)

@@ -126,6 +126,7 @@ def rpmsg(
     events: Path | None,
     vcd: Path | None,
     trace: Path | None,
+    trace_kind: str,
     gdb: int | None,
     as_json: bool,
     **settings: object,
@@ -163,7 +164,8 @@ def rpmsg(
     try:
         with about(path):
             session = RpmsgSession(soc, image, wait_ps=wait * MILLISECOND_PS)
-            with Interruptible(soc, save) as interrupt, traced(soc, trace, image), debugged(soc, gdb) as finish:
+            tracing = traced(soc, trace, image, trace_kind)
+            with Interruptible(soc, save) as interrupt, tracing, debugged(soc, gdb) as finish:
                 ok, interrupted = _run(session, wish, report, interrupt)
                 finish(0 if ok else 1)
         _conclude(session, report)

@@ -7,9 +7,9 @@ firewall, secure world, event log) belongs to the `Machine` that it is given.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from cosim.bus import Bus
 from cosim.errors import EngineError
@@ -114,6 +114,50 @@ class Watch(NamedTuple):
     writes: bool
 
 
+class ExecutedInstruction(NamedTuple):
+    """An instruction as it began: time and count of those before it, address, state, and its bytes then."""
+
+    time_ps: int
+    retired: int
+    address: int
+    thumb: bool
+    code: bytes
+
+
+class ExecutedRun(NamedTuple):
+    """`instructions` at consecutive addresses, none left out, executed `times` times with nothing else between.
+
+    Time and count of the instructions before are those of the first time; `last` is the address of the last one.
+    """
+
+    time_ps: int
+    retired: int
+    address: int
+    last: int
+    instructions: int
+    times: int
+
+
+Line_co = TypeVar("Line_co", covariant=True)
+
+
+class ExecutionTrace(Protocol[Line_co]):
+    """What a core executed since the trace began."""
+
+    @property
+    def left_out(self) -> int:
+        """Lines that were noted and are not kept any more."""
+        ...
+
+    def lines(self) -> Iterator[Line_co]:
+        """The lines that are kept, the oldest first."""
+        ...
+
+    def close(self) -> None:
+        """End it; the lines stay."""
+        ...
+
+
 class DebugCore(CoreView, Protocol):
     """One core as a debugger has it in its hands, while it stands before an instruction or does not run."""
 
@@ -137,11 +181,15 @@ class DebugCore(CoreView, Protocol):
         """Before which instructions, and behind which accesses, the debugger wants the core to stop."""
         ...
 
-    def announce(self, tell: Callable[[int, int], None] | None) -> None:
-        """Call `tell` with address and size of each instruction before it executes; None ends that.
+    def trace_instructions(self, most: int) -> ExecutionTrace[ExecutedInstruction]:
+        """Note each instruction from now on, the last `most`: 24 bytes each.
 
-        Not for what an IT block skips; once for an instruction that faults. It must not touch the machine.
+        Not what an IT block skips; once an instruction that faults.
         """
+        ...
+
+    def trace_runs(self, most: int) -> ExecutionTrace[ExecutedRun]:
+        """Note each run of instructions from now on, the last `most`: 32 bytes each."""
         ...
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from fuzz_target import FuzzTarget, Play, require
 
-from cosim.engine import CoreState, Watch
+from cosim.engine import CoreState, ExecutedInstruction, ExecutedRun, ExecutionTrace, Watch
 from cosim.errors import BusFault
 from cosim.gdb import GdbServer
 
@@ -42,7 +42,11 @@ class FuzzCore:
     def read_code(self, _address: int, size: int) -> bytes:
         return bytes(size)
 
-    def announce(self, tell: object) -> None: ...
+    def trace_instructions(self, most: int) -> ExecutionTrace[ExecutedInstruction]:
+        raise NotImplementedError
+
+    def trace_runs(self, most: int) -> ExecutionTrace[ExecutedRun]:
+        raise NotImplementedError
 
     def stop_at(self, addresses: Collection[int], watches: Collection[Watch] = (), *, every: bool = False) -> None:  # noqa: ARG002
         require(len(addresses) + len(watches) <= _MOST_STOPS, "more breakpoints than the bound")

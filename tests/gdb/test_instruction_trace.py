@@ -12,7 +12,9 @@ from cosim import instruction_trace
 from cosim.boot import attempt
 from cosim.cli import run
 from cosim.engine import debuggable
-from cosim.instruction_trace import InstructionTrace
+from cosim.engine.unicorn.native import library_path
+from cosim.errors import EngineError
+from cosim.instruction_trace import BlockTrace, InstructionTrace
 from cosim.resources import firmware_file
 from cosim.soc import Soc, SocConfig
 from cosim.symbols import Symbols
@@ -91,3 +93,82 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_core_starts(
     out, err = capsys.readouterr()
     assert out == ""
     assert "leaves hold boot" not in err
+
+
+BLOCK = re.compile(r" *(\d+\.\d{3}) +(\d+)  ([0-9a-f]{8})  ([0-9a-f]{8}) +(\d+) +(\d+)(?:  (\S+))?\n")
+
+
+def blocks(name: str, config: SocConfig) -> tuple[list[str], list[str]]:
+    soc, elf = Soc(config), firmware_file(name).read_bytes()
+    trace = BlockTrace(debuggable(soc.engine).debug_core("m4"), Symbols([read_elf(elf)]))
+    attempt(soc, default_signer().sign(elf))
+    trace.close()
+    return list(trace.lines()), [record.as_json() for record in soc.log]
+
+
+def runs_of(instructions: list[str]) -> list[tuple[str, int, int, int, int, int]]:
+    """The runs that these lines are, from scratch: time, retired, first and last address, instructions, times."""
+    runs: list[tuple[str, int, int, int, int, int]] = []
+    follows = -1
+    for found in (LINE.fullmatch(line) for line in instructions[1:]):
+        assert found
+        address = int(found[3], 16)
+        if address == follows:
+            runs[-1] = (*runs[-1][:3], address, runs[-1][4] + 1, 1)
+        else:
+            if len(runs) > 1 and runs[-1][2:4] == runs[-2][2:4]:
+                runs[-2] = (*runs[-2][:5], runs[-2][5] + 1)
+                runs.pop()
+            runs.append((found[1], int(found[2]), address, address, 1, 1))
+        follows = address + len(found[4].replace(" ", "")) // 2
+    return runs
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    ("name", "timing"), [("probe_it.elf", "cycles"), ("mpu_m4.elf", "instructions"), ("mpu_m4.elf", "cycles")]
+)
+def test_blocks_are_the_instructions_between_two_changes_of_flow(loop: str, name: str, timing: str) -> None:
+    config = SocConfig(loop=loop, timing=timing)
+    instructions, _ = traced(name, config)
+    lines, log = blocks(name, config)
+    found = [BLOCK.fullmatch(line) for line in lines[1:]]
+    assert None not in found
+    told = [(m[1], int(m[2]), int(m[3], 16), int(m[4], 16), int(m[5]), int(m[6])) for m in found if m]
+    assert told == runs_of(instructions)
+    assert (max(times for *_, times in told) > 1) == (name == "mpu_m4.elf")
+    assert log == untouched(name, config)
+
+
+def test_only_the_last_blocks_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = blocks("probe_it.elf", SocConfig())
+    for most in (1, 2, 30):
+        monkeypatch.setattr(instruction_trace, "MOST_LINES", most)
+        lines, _ = blocks("probe_it.elf", SocConfig())
+        assert lines[-1] == whole[-1]
+        assert len(lines) == most + 2
+    assert lines[2:] == whole[-30:]
+
+
+def test_the_loops_trace_the_same() -> None:
+    if library_path() is None:
+        pytest.skip("the native loop is not built")
+    for timing in ("instructions", "cycles"):
+        native = traced("probe_it.elf", SocConfig(loop="native", timing=timing))
+        assert native == traced("probe_it.elf", SocConfig(loop="python", timing=timing))
+
+
+@pytest.mark.parametrize("kind", ["instructions", "blocks"])
+def test_the_application_core_is_traced_too(kind: str, tmp_path: Path) -> None:
+    firmware, place = tmp_path / "fw.elf", tmp_path / "trace.txt"
+    firmware.write_bytes(firmware_file("demo_m4.elf").read_bytes())
+    assert run(["boot", str(firmware), "--trace", str(place), "--trace-kind", kind, "--trace-core", "a7"]) == 0
+    text = place.read_text()
+    assert " message_send" in text
+    assert ("smc #0" in text) == (kind == "instructions")
+    assert not re.search(r"  \?  ", text)
+
+
+def test_a_trace_keeps_at_least_one_line() -> None:
+    with pytest.raises(EngineError, match="at least one line"):
+        debuggable(Soc().engine).debug_core("m4").trace_instructions(0)

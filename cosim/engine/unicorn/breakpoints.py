@@ -6,7 +6,7 @@ nor when: the core stands before the instruction, and the same instruction is an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
@@ -33,7 +33,6 @@ class Breakpoints:
         self._watches: dict[Watch, int] = {}
         self._hit = False
         self._accessed: Watch | None = None
-        self._announcing: int | None = None
         self._passed: tuple[int, int] | None = None
         #: What was accessed, where that is why the core stopped last.
         self.seen: Watch | None = None
@@ -62,29 +61,6 @@ class Breakpoints:
             self._watches[watch] = uc.hook_add(kinds, self._on_access, watch, begin, end)
         # What was translated before knows nothing of hooks that came later.
         self._core.forget_all_code()
-
-    def announce(self, tell: Callable[[int, int], None] | None) -> None:
-        """See `DebugCore.announce`."""
-        if self._announcing is not None:
-            self._core.uc.hook_del(self._announcing)
-            self._announcing = None
-        if tell is not None:
-            begin, end = _ANYWHERE
-            self._announcing = self._core.uc.hook_add(UC_HOOK_CODE, self._announcer(tell), begin=begin, end=end)
-        self._core.forget_all_code()
-
-    def _announcer(self, tell: Callable[[int, int], None]) -> Callable[[Any, int, int, Any], None]:
-        core, lane, told = self._core, self._core.lane, (-1, -1)
-
-        def on_code(_uc: Any, address: int, size: int, _data: Any) -> None:
-            nonlocal told
-            at = address, lane.retired
-            # The same one comes again where the engine had to do something before it.
-            if lane.busy and at != told and not core.given_up():
-                told = at
-                tell(address, size)
-
-        return on_code
 
     def stops(self) -> bool:
         """Whether the core has to stop where it stands, at a boundary of instructions; asked once each time."""

@@ -8,6 +8,7 @@ effect.
 
 from __future__ import annotations
 
+import struct
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from cosim.engine.unicorn.batch import Batch, stop
 from cosim.engine.unicorn.breakpoints import Breakpoints
 from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.loop import Loop, clock_of, time_of
+from cosim.engine.unicorn.trace import INSTRUCTION, RUN, InstructionRecord, Recorder, RunRecord
 from cosim.engine.unicorn.traps import Trap, next_it_state
 from cosim.errors import EngineError
 from cosim.events import CoreStopped, CyclesUnknown
@@ -56,6 +58,7 @@ class Core(Accesses):
         )
         self._unknown_told = False
         self.breakpoints = Breakpoints(self)
+        self._recorders: list[Recorder] = []
         if self.counter is not None:
             loop.set_counter(self.lane, self.counter, self._on_cost_failure)
         loop.set_traps(self.lane, self.traps, self._on_trap_in_block)
@@ -121,9 +124,25 @@ class Core(Accesses):
         """See `DebugCore.stop_at`."""
         self.breakpoints.set(addresses, watches, every=every)
 
-    def announce(self, tell: Callable[[int, int], None] | None) -> None:
-        """See `DebugCore.announce`."""
-        self.breakpoints.announce(tell)
+    def trace_instructions(self, most: int) -> InstructionRecord:
+        """See `DebugCore.trace_instructions`."""
+        return InstructionRecord(self._record(most, INSTRUCTION), self._release)
+
+    def trace_runs(self, most: int) -> RunRecord:
+        """See `DebugCore.trace_runs`."""
+        return RunRecord(self._record(most, RUN), self._release)
+
+    def _record(self, most: int, line: struct.Struct) -> Recorder:
+        recorder = self._loop.record(self.lane, most, line)
+        self._recorders.append(recorder)
+        self.forget_all_code()  # what was translated before knows nothing of the hook
+        return recorder
+
+    def _release(self, recorder: Recorder) -> None:
+        if recorder in self._recorders:
+            self._recorders.remove(recorder)
+            recorder.close()
+            self.forget_all_code()
 
     @property
     def watched(self) -> Watch | None:
@@ -245,6 +264,8 @@ class Core(Accesses):
         self.suspend_accesses()
         self._frozen = self.uc.context_save(), tuple(getattr(self.lane, f) for f in _COUNTED)
         self.protect_all(frozen=True)
+        for recorder in self._recorders:
+            recorder.pause(paused=True)
 
     def thaw(self) -> None:
         """Back to the state before the instruction that was given up, if the rest of an IT block ran on after it."""
@@ -254,6 +275,8 @@ class Core(Accesses):
             return
         (context, counted), self._frozen = self._frozen, None
         self.protect_all(frozen=False)
+        for recorder in self._recorders:
+            recorder.pause(paused=False)
         self.uc.context_restore(context)
         for field, value in zip(_COUNTED, counted, strict=True):
             setattr(self.lane, field, value)

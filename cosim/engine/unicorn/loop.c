@@ -7,6 +7,7 @@
 #include "cycles.h"
 #include "exceptions.h"
 #include "port.h"
+#include "trace.h"
 #include "traps.h"
 
 #define LOOP_ABI 11

@@ -16,6 +16,7 @@ The loop exists in plain Python (`python_loop.py`), which is the oracle, and in 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,7 @@ from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_R0, UC_AR
 
 from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.nvic_state import NvicState
+from cosim.engine.unicorn.trace import Recorder
 from cosim.engine.unicorn.traps import Trap
 from cosim.timing.state import CycleState
 
@@ -122,6 +124,10 @@ class Loop(Protocol):
         call what is returned, with the core between two instructions: true when what preempts was taken, or nothing
         does. `cycles` are those of an entry, a return and a tail-chain.
         """
+        ...
+
+    def record(self, lane: Lane, most: int, line: struct.Struct) -> Recorder:
+        """Note what the lane executes from now on; `line`: `trace.INSTRUCTION` or `trace.RUN`. Raises `EngineError`."""
         ...
 
     def run(self, lane: Lane) -> int:

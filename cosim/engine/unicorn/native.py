@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventC
 from cosim.engine.unicorn.native_exceptions import make_exceptions
 from cosim.engine.unicorn.native_port import NativePort
 from cosim.engine.unicorn.nvic_state import NvicState
+from cosim.engine.unicorn.trace import RUN, Recorder
 from cosim.engine.unicorn.traps import MAX_TRAPS, THUMB, Trap, filters
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
@@ -300,6 +302,14 @@ class NativeLoop:
         self._alive.append((exceptions, nvic, port))
         deliver, at = self._library.cosim_deliver, ctypes.byref(lane)
         return lambda: bool(deliver(at))
+
+    def record(self, lane: Lane, most: int, line: struct.Struct) -> Recorder:
+        """See `Loop.record`."""
+        assert isinstance(lane, NativeLane)
+        recorder = Recorder(lane.handle, most, line)
+        hook = self._library.cosim_trace_run if line is RUN else self._library.cosim_trace_instruction
+        recorder.open(hook, ctypes.addressof(lane))
+        return recorder
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

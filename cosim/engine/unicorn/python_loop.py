@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine.unicorn.access_port import AccessPort
-from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane, clock_of, limit_at
+from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane, clock_of, limit_at, time_of
 from cosim.engine.unicorn.nvic_state import NvicState
+from cosim.engine.unicorn.trace import RUN, Recorder
 from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state, reach
 from cosim.timing.state import UNSURE, CountState
 
@@ -247,6 +249,21 @@ class PythonLane(CountState):
     def _begins(self, thumb: int) -> None:
         """The core runs on, in Thumb state or not."""
 
+    def record(self, most: int, line: struct.Struct) -> Recorder:
+        """See `Loop.record`."""
+        recorder = Recorder(self._uc.value or 0, most, line)
+        note = recorder.note_run if line is RUN else recorder.note_instruction
+        recorder.open(CODE_HOOK(note(self._step)))
+        return recorder
+
+    def _step(self, address: int, size: int) -> tuple[int, int, int, int] | None:
+        """What begins at `address`, see `trace.Steps`."""
+        if not self.busy:
+            return None
+        thumb = size == 2 or self._register(UC_ARM_REG_CPSR) >> 5 & 1
+        code = self._halfword(address) | (self._halfword(address + 2) << 16 if size == 4 else 0)
+        return time_of(self), self.retired, address | thumb, code
+
     def settle(self, pc: int) -> None:
         """See `Lane.settle`."""
         if self.it_left:
@@ -349,6 +366,11 @@ class PythonLoop:
     ) -> Deliver:
         """See `Loop.ordinary_exceptions`: none are left to this loop."""
         return lambda: False
+
+    def record(self, lane: Lane, most: int, line: struct.Struct) -> Recorder:
+        """See `Loop.record`."""
+        assert isinstance(lane, PythonLane)
+        return lane.record(most, line)
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""
