@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def with_trace(function: F) -> F:
-    """Decorate a click command with `--trace` and `--trace-kind`; they arrive as `trace`, a path or None, and a text."""
+    """Decorate a click command with `--trace` (`trace`, a path or None) and `--trace-kind` (`trace_kind`, a text)."""
     kind = click.option(
         "--trace-kind",
         type=click.Choice(["instructions", "blocks"]),

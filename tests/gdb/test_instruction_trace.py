@@ -126,9 +126,11 @@ def runs_of(instructions: list[str]) -> list[tuple[str, int, int, int, int, int]
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(
-    ("name", "timing"), [("probe_it.elf", "cycles"), ("mpu_m4.elf", "instructions"), ("mpu_m4.elf", "cycles")]
+    ("name", "timing"), [("probe_it.elf", "instructions"), ("mpu_m4.elf", "instructions"), ("mpu_m4.elf", "cycles")]
 )
 def test_blocks_are_the_instructions_between_two_changes_of_flow(loop: str, name: str, timing: str) -> None:
+    if loop == "python" and timing == "cycles":
+        pytest.skip("takes long on the Python loop")
     config = SocConfig(loop=loop, timing=timing)
     instructions, _ = traced(name, config)
     lines, log = blocks(name, config)
