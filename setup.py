@@ -43,7 +43,7 @@ setup(
             sources=["cosim/engine/unicorn/loop.c"],
             depends=[
                 f"cosim/engine/unicorn/{name}.h"
-                for name in ("loop", "clock", "code", "cycles", "exceptions", "port", "trace", "traps")
+                for name in ("loop", "clock", "code", "cycles", "exceptions", "port", "trace", "traps", "watch")
             ],
             extra_compile_args=["-O2"],
             optional=True,

@@ -7,12 +7,14 @@ nor when: the core stands before the instruction, and the same instruction is an
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
+from unicorn import UC_HOOK_CODE
 
 from cosim.engine import Watch
 from cosim.engine.unicorn.traps import MAX_TRAPS
+from cosim.engine.unicorn.watch import WatchHook
 from cosim.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 #: In `Lane.trap`: no trap, and no other may spring in the rest of an IT block that was given up.
 _NO_TRAP = MAX_TRAPS + 1
 _ANYWHERE = (1, 0)
-_WIDEST = 8  # bytes of an access
 
 
 class Breakpoints:
@@ -30,7 +31,7 @@ class Breakpoints:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._hooks: dict[tuple[int, int], int] = {}
-        self._watches: dict[Watch, int] = {}
+        self._watches: dict[Watch, WatchHook] = {}
         self._hit = False
         self._accessed: Watch | None = None
         self._passed: tuple[int, int] | None = None
@@ -53,12 +54,12 @@ class Breakpoints:
             uc.hook_del(self._hooks.pop(span))
         for begin, end in sorted(spans - set(self._hooks)):
             self._hooks[begin, end] = uc.hook_add(UC_HOOK_CODE, self._on_code, begin=begin, end=end)
+        dropped = []  # alive until the code that calls them is
         for watch in set(self._watches) - set(watches):
-            uc.hook_del(self._watches.pop(watch))
+            dropped.append(self._watches.pop(watch))
+            dropped[-1].remove()
         for watch in sorted(set(watches) - set(self._watches)):
-            kinds = (UC_HOOK_MEM_READ if watch.reads else 0) | (UC_HOOK_MEM_WRITE if watch.writes else 0)
-            begin, end = max(0, watch.address - _WIDEST + 1), watch.address + watch.size - 1
-            self._watches[watch] = uc.hook_add(kinds, self._on_access, watch, begin, end)
+            self._watches[watch] = self._core.watch(watch, partial(self._on_access, watch))
         # What was translated before knows nothing of hooks that came later.
         self._core.forget_all_code()
 
@@ -107,10 +108,10 @@ class Breakpoints:
         opcode = first if size == 2 else second << 16 | first if trap.arm else first << 16 | second
         return trap.size == size and opcode & trap.mask == trap.value
 
-    def _on_access(self, _uc: Any, _access: int, address: int, size: int, _value: int, watch: Watch) -> None:
-        """Memory is about to be read or written near what is watched: the core stops behind the instruction."""
+    def _on_access(self, watch: Watch) -> None:
+        """What is watched is about to be read or written: the core stops behind the instruction."""
         core = self._core
-        if core.given_up() or not (address < watch.address + watch.size and watch.address < address + size):
+        if core.given_up():
             return
         self._accessed = watch
         core.lane.limit, core.lane.attention = 0, 1

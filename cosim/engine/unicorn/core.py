@@ -24,6 +24,7 @@ from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.loop import Loop, clock_of, time_of
 from cosim.engine.unicorn.trace import INSTRUCTION, RUN, InstructionRecord, Recorder, RunRecord
 from cosim.engine.unicorn.traps import Trap, next_it_state
+from cosim.engine.unicorn.watch import WatchHook
 from cosim.errors import EngineError
 from cosim.events import CoreStopped, CyclesUnknown
 from cosim.timing.state import AT_WORK, LASTING, ExceptionEvent
@@ -143,6 +144,10 @@ class Core(Accesses):
             self._recorders.remove(recorder)
             recorder.close()
             self.forget_all_code()
+
+    def watch(self, watch: Watch, touched: Callable[[], None]) -> WatchHook:
+        """Call `touched` before each access of plain memory to `watch`."""
+        return self._loop.watch(self.lane, watch, touched)
 
     @property
     def watched(self) -> Watch | None:

@@ -9,6 +9,7 @@
 #include "port.h"
 #include "trace.h"
 #include "traps.h"
+#include "watch.h"
 
 #define LOOP_ABI 11
 #define UC_HOOK_INTR 1

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_R0, UC_ARM_REG_SP
 
+from cosim.engine import Watch
 from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.trace import Recorder
 from cosim.engine.unicorn.traps import Trap
+from cosim.engine.unicorn.watch import WatchHook
 from cosim.timing.state import CycleState
 
 if TYPE_CHECKING:
@@ -128,6 +130,10 @@ class Loop(Protocol):
 
     def record(self, lane: Lane, most: int, line: struct.Struct) -> Recorder:
         """Note what the lane executes from now on; `line`: `trace.INSTRUCTION` or `trace.RUN`. Raises `EngineError`."""
+        ...
+
+    def watch(self, lane: Lane, watch: Watch, touched: Callable[[], None]) -> WatchHook:
+        """Call `touched`, which must not raise, before each access of the lane to `watch`. Raises `EngineError`."""
         ...
 
     def run(self, lane: Lane) -> int:

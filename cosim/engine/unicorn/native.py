@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
+from cosim.engine import Watch
 from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane
 from cosim.engine.unicorn.native_exceptions import make_exceptions
@@ -19,6 +20,7 @@ from cosim.engine.unicorn.native_port import NativePort
 from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.trace import RUN, Recorder
 from cosim.engine.unicorn.traps import MAX_TRAPS, THUMB, Trap, filters
+from cosim.engine.unicorn.watch import WatchHook
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
 
@@ -310,6 +312,11 @@ class NativeLoop:
         hook = self._library.cosim_trace_run if line is RUN else self._library.cosim_trace_instruction
         recorder.open(hook, ctypes.addressof(lane))
         return recorder
+
+    def watch(self, lane: Lane, watch: Watch, touched: Callable[[], None]) -> WatchHook:
+        """See `Loop.watch`."""
+        assert isinstance(lane, NativeLane)
+        return WatchHook(lane.handle, watch, touched, self._library.cosim_watch_access)
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

@@ -11,11 +11,13 @@ from unicorn import UC_ERR_OK, UC_HOOK_CODE, UC_HOOK_INTR
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 from unicorn.unicorn_py3.unicorn import uclib
 
+from cosim.engine import Watch
 from cosim.engine.unicorn.access_port import AccessPort
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane, clock_of, limit_at, time_of
 from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.trace import RUN, Recorder
 from cosim.engine.unicorn.traps import ARM, THUMB, Trap, filters, next_it_state, reach
+from cosim.engine.unicorn.watch import WatchHook
 from cosim.timing.state import UNSURE, CountState
 
 if TYPE_CHECKING:
@@ -249,9 +251,14 @@ class PythonLane(CountState):
     def _begins(self, thumb: int) -> None:
         """The core runs on, in Thumb state or not."""
 
+    @property
+    def handle(self) -> int:
+        """The address of the Unicorn instance."""
+        return self._uc.value or 0
+
     def record(self, most: int, line: struct.Struct) -> Recorder:
         """See `Loop.record`."""
-        recorder = Recorder(self._uc.value or 0, most, line)
+        recorder = Recorder(self.handle, most, line)
         note = recorder.note_run if line is RUN else recorder.note_instruction
         recorder.open(CODE_HOOK(note(self._step)))
         return recorder
@@ -371,6 +378,11 @@ class PythonLoop:
         """See `Loop.record`."""
         assert isinstance(lane, PythonLane)
         return lane.record(most, line)
+
+    def watch(self, lane: Lane, watch: Watch, touched: Callable[[], None]) -> WatchHook:
+        """See `Loop.watch`."""
+        assert isinstance(lane, PythonLane)
+        return WatchHook(lane.handle, watch, touched, None)
 
     def run(self, lane: Lane) -> int:
         """See `Loop.run`."""

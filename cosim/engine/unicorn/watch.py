@@ -1,0 +1,54 @@
+"""The hook of one watchpoint, whose exact test is in C (`watch.h`) where the native loop is, else in Python."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from unicorn import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
+from unicorn.unicorn_py3.unicorn import uclib
+
+from cosim.engine import Watch
+from cosim.errors import EngineError
+
+_WIDEST = 8  # bytes of an access
+_TOUCHED = ctypes.CFUNCTYPE(None)
+_ON_ACCESS = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+)
+
+
+class _Cells(ctypes.Structure):
+    """`struct watch` of watch.h."""
+
+    _fields_ = (("begin", ctypes.c_uint64), ("end", ctypes.c_uint64), ("touched", _TOUCHED))
+
+
+class WatchHook:
+    """Calls `touched` before each access to `watch` by the Unicorn instance at address `handle`.
+
+    `in_c` is cosim_watch_access, or None. `touched` must not raise. Raises `EngineError`.
+    """
+
+    def __init__(self, handle: int, watch: Watch, touched: Callable[[], None], in_c: Any) -> None:
+        begin, end = watch.address, watch.address + watch.size
+
+        def on_access(_uc: int, _access: int, address: int, size: int, _value: int, _user: int) -> None:
+            if address < end and begin < address + size:
+                touched()
+
+        self._handle, self._hook = ctypes.c_void_p(handle), ctypes.c_size_t()
+        self._cells = _Cells(begin, end, _TOUCHED(touched))
+        self._callback = _ON_ACCESS(on_access) if in_c is None else in_c
+        kinds = (UC_HOOK_MEM_READ if watch.reads else 0) | (UC_HOOK_MEM_WRITE if watch.writes else 0)
+        error = uclib.uc_hook_add(
+            self._handle, ctypes.byref(self._hook), kinds, ctypes.cast(self._callback, ctypes.c_void_p),
+            ctypes.byref(self._cells), ctypes.c_uint64(max(0, begin - _WIDEST + 1)), ctypes.c_uint64(end - 1),
+        )  # fmt: skip
+        if error:
+            raise EngineError(f"the hook of a watchpoint cannot be set (Unicorn error {error})", engine="unicorn")
+
+    def remove(self) -> None:
+        """Take the hook away; keep this object until translated code was dropped."""
+        uclib.uc_hook_del(self._handle, self._hook)
