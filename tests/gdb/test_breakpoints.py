@@ -210,3 +210,27 @@ def test_private_peripherals_are_read_without_side_effects() -> None:
     # CPUID; COUNTFLAG is set in the handler, and stays so for the firmware.
     assert found
     assert {(cpuid, first, second) for cpuid, first, second in found} == {(0x410FC241, 0x10007, 0x10007)}
+
+
+def writers(shift: int, loop: str) -> tuple[set[int], list[str]]:
+    """Where the M4 stops for writes of the byte `shift` behind the counter's start, at most eight times; the log."""
+    watch = Watch(address_of("demo_m4.elf", "cosim_counter") + shift, 1, reads=False, writes=True)
+    stopped: list[int] = []
+
+    def note(core: DebugCore) -> None:
+        if core.watched is not None:
+            stopped.append(core.pc)
+        core.stop_at((), {watch} if len(stopped) < 8 else ())
+
+    _, log = stops("demo_m4.elf", SocConfig(loop=loop), [address_of("demo_m4.elf", "main")], act=note)
+    return set(stopped), log
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_only_accesses_that_touch_what_is_watched_stop_the_core(loop: str) -> None:
+    exact, _ = writers(0, loop)
+    assert exact
+    for shift, touches in ((-1, False), (1, True), (3, True), (4, False)):
+        seen, log = writers(shift, loop)
+        assert bool(exact & seen) == touches
+        assert log == untouched("demo_m4.elf", SocConfig(loop=loop))
