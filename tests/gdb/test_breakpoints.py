@@ -213,14 +213,14 @@ def test_private_peripherals_are_read_without_side_effects() -> None:
 
 
 def writers(shift: int, loop: str) -> tuple[set[int], list[str]]:
-    """Where the M4 stops for writes of the byte `shift` behind the counter's start, at most eight times; the log."""
+    """Where the M4 stops for writes of the byte `shift` behind the counter's start, at most 100 times; the log."""
     watch = Watch(address_of("demo_m4.elf", "cosim_counter") + shift, 1, reads=False, writes=True)
     stopped: list[int] = []
 
     def note(core: DebugCore) -> None:
         if core.watched is not None:
             stopped.append(core.pc)
-        core.stop_at((), {watch} if len(stopped) < 8 else ())
+        core.stop_at((), {watch} if len(stopped) < 100 else ())
 
     _, log = stops("demo_m4.elf", SocConfig(loop=loop), [address_of("demo_m4.elf", "main")], act=note)
     return set(stopped), log
