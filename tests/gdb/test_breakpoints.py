@@ -117,10 +117,11 @@ def test_members_of_it_blocks_and_instructions_that_the_engine_serves_itself_sto
 
 
 def test_the_application_core_stops_before_its_smc_and_nothing_else_changes() -> None:
-    entry = address_of("a7_client.elf", "message_send")
+    entry = address_of("a7_client.elf", "message_call")
     seen, log = stops("demo_m4.elf", SocConfig(), [entry], core="a7")
     assert [address for address, _ in seen] == [entry] * len(seen)
-    assert len(seen) == 9  # open, two LOADs with two GET_RSC_TABLEs, START, STOP, RELEASE, close
+    # Open, two LOADs of a registered buffer each with two GET_RSC_TABLEs, START, STOP, RELEASE, close.
+    assert len(seen) == 9 + 4
     assert log == untouched("demo_m4.elf", SocConfig())
 
 
