@@ -3,16 +3,19 @@
 A model states its registers as a table (`Register`, `Field`) and overrides hooks for what a table cannot say. The base
 does storage, sub-word accesses, write-1-to-set/clear fields, reset, snapshots and the events. Access modes and their
 names follow ST's reference manuals (rw, r, w, rc_w1, rs).
+
+The values lie in memory that never moves while the block lives, so that an engine can make those accesses itself that
+are nothing but a load or a store: `cell_to_read` and `cell_to_write` say which.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from cosim.access import AccessKind, Deny, Initiator
 from cosim.errors import EngineError
@@ -118,15 +121,43 @@ def set_clear_pair(name: str, offset: int, reset: int, fields: tuple[Field, ...]
 
 @dataclass(frozen=True)
 class BlockState:
-    """A snapshot of a block: register values by holder, which unmodelled registers were reported, the model's extra.
+    """A snapshot of a block: register values, which unmodelled registers were reported, the model's extra.
 
-    `registers` is the table of the block that it fits.
+    `registers` is the table of the block that it fits, and `values` the words in its order, as they lie in memory.
     """
 
     registers: tuple[Register, ...]
-    values: MappingProxyType[str, int]
+    values: bytes
     reported: frozenset[tuple[int, AccessKind]]
     extra: object
+
+
+class Cell(NamedTuple):
+    """All that an access to a register is about: the bits `mask` of the 32-bit word at `address` in host memory.
+
+    A read gives them shifted down by `shift`, a write stores its value there, shifted up.
+    """
+
+    address: int
+    mask: int
+    shift: int
+
+
+class _Place(NamedTuple):
+    """A register, which word holds its value, which bits of that can be read, and whether that is all about a read."""
+
+    register: Register
+    word: int
+    readable: int
+    plain: bool
+
+
+class _Layout(NamedTuple):
+    """Of a class: the word of each register that stores, the place of each register by its offset, reset values."""
+
+    index_of: Mapping[str, int]
+    place_at: Mapping[int, _Place]
+    resets: array[int]
 
 
 class RegisterBlock:
@@ -136,48 +167,84 @@ class RegisterBlock:
     """
 
     registers: ClassVar[tuple[Register, ...]] = ()
+    #: The names of the registers of which `read_register` is asked; None: all of them, if the model has its own.
+    computed: ClassVar[frozenset[str] | None] = None
+
+    _layout: ClassVar[_Layout]
+
+    def __init_subclass__(cls) -> None:
+        cls._layout = _layout(cls)
 
     def __init__(self, name: str, base: int, log: EventLog) -> None:
         self.name = name
         self.base = base
         self._log = log
-        self._by_offset = {register.offset: register for register in self.registers}
-        self._resets = {r.name: r.reset for r in self.registers if r.stored_in is None}
-        self._values = dict(self._resets)
+        self._index_of, self._place_at, self._resets = self._layout
+        self._words = array("I", self._resets)
         self._reported: set[tuple[int, AccessKind]] = set()
 
     # The seam of the buses
 
     def read(self, offset: int, size: int, initiator: Initiator) -> int:
         """The value of `size` bytes at `offset`; an unmodelled register reads as 0 and is reported once."""
-        register = self._by_offset.get(offset & ~3)
-        if register is None:
+        place = self._place_at.get(offset & ~3)
+        if place is None:
             self._report_unmodelled(offset, AccessKind.READ, initiator)
             return 0
+        register, index, readable, plain = place
         rule = None if initiator is Initiator.DEBUG else self.refuses_read(register, initiator)
         if rule is not None:
             self.deny(AccessKind.READ, initiator, offset, size, value=0, rule=rule)
             return 0
-        word = self.read_register(register, initiator)
+        word = self._words[index] & readable if plain else self.read_register(register, initiator)
         return (word >> (8 * (offset & 3))) & ((1 << (8 * size)) - 1)
 
     def reader(self, offset: int, size: int, initiator: Initiator) -> Callable[[], int]:
         """What gives the same as `read` with these arguments does, now and later, without what the model leaves out."""
-        kind, register = type(self), self._by_offset.get(offset & ~3)
-        as_table = kind.read is RegisterBlock.read and kind.refuses_read is RegisterBlock.refuses_read
-        if register is None or size != WORD_SIZE or not as_table:
+        place = self._place_at.get(offset & ~3)
+        if place is None or size != WORD_SIZE or not self._reads_as_table():
             return partial(self.read, offset, size, initiator)
-        if kind.read_register is not RegisterBlock.read_register:
+        register, index, readable, plain = place
+        if not plain:
             return partial(self.read_register, register, initiator)
-        holder, readable = register.holder, register.readable
-        return lambda: self._values[holder] & readable
+        words = self._words
+        return lambda: words[index] & readable
+
+    def cell_to_read(self, offset: int, size: int) -> Cell | None:
+        """Where a read of `size` bytes at `offset` by anybody gets its value, if it does no more, now and later."""
+        place = self._place_at.get(offset & ~3)
+        if place is None or not place.plain or not self._reads_as_table():
+            return None
+        return self._cell(place.word, offset, size, place.readable)
+
+    def cell_to_write(self, offset: int, size: int) -> Cell | None:
+        """Where a write of `size` bytes at `offset` by anybody stores its value, if it does no more, now and later."""
+        kind, place = type(self), self._place_at.get(offset & ~3)
+        if (
+            place is None
+            or place.register.logged
+            or any(getattr(kind, hook) is not getattr(RegisterBlock, hook) for hook in _HOOKS_OF_WRITES)
+        ):
+            return None
+        plain, cleared, set_ = place.register.effects
+        cell = self._cell(place.word, offset, size, plain)
+        return None if (cleared | set_) & _lanes(offset, size) else cell
+
+    def _reads_as_table(self) -> bool:
+        kind = type(self)
+        return kind.read is RegisterBlock.read and kind.refuses_read is RegisterBlock.refuses_read
+
+    def _cell(self, index: int, offset: int, size: int, bits: int) -> Cell:
+        address, _ = self._words.buffer_info()
+        return Cell(address + index * self._words.itemsize, bits & _lanes(offset, size), 8 * (offset & 3))
 
     def write(self, offset: int, size: int, value: int, initiator: Initiator) -> None:
         """Write `size` bytes at `offset`; a write that the model refuses changes nothing and is reported as denied."""
-        register = self._by_offset.get(offset & ~3)
-        if register is None:
+        place = self._place_at.get(offset & ~3)
+        if place is None:
             self._report_unmodelled(offset, AccessKind.WRITE, initiator)
             return
+        register, index, _, _ = place
         shift = 8 * (offset & 3)
         lanes = ((1 << (8 * size)) - 1) << shift
         written = (value << shift) & lanes
@@ -189,21 +256,20 @@ class RegisterBlock:
             written &= permitted
             if not lanes:
                 return
-        before = self._values[register.holder]
+        before = self._words[index]
         after = self.combine(register, before, written, lanes)
-        self._values[register.holder] = after
+        self._words[index] = after
         if register.logged:
             self._log.emit(RegisterWritten(self.name, register.name, initiator.value, written, before, after))
         self.written(register, before, after, written, initiator)
 
     def reset(self) -> None:
         """Back to the documented reset values."""
-        self._values = dict(self._resets)
+        self._words[:] = self._resets
 
     def save(self) -> BlockState:
         """The complete state, as an immutable value for `load`."""
-        values = MappingProxyType(self._values.copy())
-        return BlockState(self.registers, values, frozenset(self._reported), self.save_extra())
+        return BlockState(self.registers, self._words.tobytes(), frozenset(self._reported), self.save_extra())
 
     def load(self, state: object) -> None:
         """Restore what `save` of the same kind of block returned. Raises `EngineError` for anything else."""
@@ -211,16 +277,16 @@ class RegisterBlock:
             raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         if self._reported != state.reported:
             self._reported = set(state.reported)
-        if self._values == state.values and self.save_extra() == state.extra:
+        if self._words.tobytes() == state.values and self.save_extra() == state.extra:
             return  # as nearly all blocks between two cases of a campaign: to look costs a fraction of what follows
-        self._values = state.values.copy()
+        self._words[:] = array("I", state.values)  # in their place, which engines know
         self.load_extra(state.extra)
 
     # Hooks of the models
 
     def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
-        """The word that a read returns. Must not change anything for `Initiator.DEBUG`."""
-        return self._values[register.holder] & register.readable
+        """The word that a read of a `computed` register returns. Must not change anything for `Initiator.DEBUG`."""
+        return self._words[self._index_of[register.holder]] & register.readable
 
     def refuses_read(self, register: Register, initiator: Initiator) -> str | None:  # noqa: ARG002
         """The rule that makes this read return 0, or None."""
@@ -251,11 +317,11 @@ class RegisterBlock:
 
     def value(self, name: str) -> int:
         """The stored value of the register `name`, without any effect. Raises `KeyError` for an unknown name."""
-        return self._values[name]
+        return self._words[self._index_of[name]]
 
     def poke(self, name: str, value: int) -> None:
         """Hardware's own change of the register `name`: no access rule, no event."""
-        self._values[name] = value & WORD
+        self._words[self._index_of[name]] = value & WORD
 
     def deny(self, kind: AccessKind, initiator: Initiator, offset: int, size: int, *, value: int, rule: str) -> None:
         """Report an access that the block itself ignored; such blocks answer it as read-as-zero, write-ignored."""
@@ -271,3 +337,25 @@ class RegisterBlock:
             return
         self._reported.add(key)
         self._log.emit(UnmodelledRegister(self.name, offset & ~3, kind.value, initiator.value))
+
+
+def _layout(kind: type[RegisterBlock]) -> _Layout:
+    holders = [register for register in kind.registers if register.stored_in is None]
+    index_of = {register.name: index for index, register in enumerate(holders)}
+    computed = frozenset() if kind.read_register is RegisterBlock.read_register else kind.computed
+    return _Layout(
+        index_of,
+        {
+            r.offset: _Place(r, index_of[r.holder], r.readable, computed is not None and r.name not in computed)
+            for r in kind.registers
+        },
+        array("I", [register.reset for register in holders]),
+    )
+
+
+_HOOKS_OF_WRITES = ("write", "refuses_write", "combine", "written")
+
+
+def _lanes(offset: int, size: int) -> int:
+    """The bits of a register's word that an access of `size` bytes at `offset` is about."""
+    return ((1 << 8 * size) - 1) << 8 * (offset & 3) & WORD

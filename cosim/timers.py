@@ -8,6 +8,7 @@ whatever the order in which they were set, so that a restored snapshot goes on a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 
 from cosim.errors import EngineError
@@ -16,6 +17,8 @@ from cosim.errors import EngineError
 Expired = Callable[[int], None]
 #: Picoseconds of a second.
 SECOND_PS = 10**12
+#: What stands for "no alarm" where a time is kept in 64 bits.
+NEVER_PS = (1 << 64) - 1
 
 
 class Alarm:
@@ -29,12 +32,12 @@ class Alarm:
     def set(self, at_ps: int | None) -> None:
         """Go off at virtual time `at_ps`, in place of any earlier setting; None: not at all."""
         self.at_ps = at_ps
-        self._timers.changed()
+        self._timers.changed(self)
 
     def go_off(self) -> None:
         """It is due: unset it and do what it is for."""
         at_ps, self.at_ps = self.at_ps, None
-        self._timers.changed()
+        self._timers.changed(self)
         if at_ps is not None:
             self._expired(at_ps)
 
@@ -45,6 +48,8 @@ class Timers:
     def __init__(self) -> None:
         self._alarms: list[Alarm] = []
         self._next: Alarm | None = None
+        #: What `next_at` gives, as one word of memory that stays where it is, or `NEVER_PS`.
+        self.next_ps = array("Q", [NEVER_PS])
 
     def alarm(self, expired: Expired) -> Alarm:
         """A new alarm, unset. Make all of them while the machine is built: a snapshot knows them by their order."""
@@ -64,10 +69,18 @@ class Timers:
         while self._next is not None and self._next.at_ps is not None and self._next.at_ps <= now_ps:
             self._next.go_off()
 
-    def changed(self) -> None:
+    def changed(self, alarm: Alarm) -> None:
         """An alarm was set or unset: find the next one."""
+        due = self.next_at()
+        if alarm is not self._next and (alarm.at_ps is None or (due is not None and due < alarm.at_ps)):
+            return
+        self._find_next()
+
+    def _find_next(self) -> None:
         waiting = [alarm for alarm in self._alarms if alarm.at_ps is not None]
         self._next = min(waiting, key=lambda alarm: alarm.at_ps or 0, default=None)
+        due = self.next_at()
+        self.next_ps[0] = NEVER_PS if due is None else min(max(due, 0), NEVER_PS)
 
     def save(self) -> tuple[int | None, ...]:
         """When each alarm is due."""
@@ -79,4 +92,4 @@ class Timers:
             raise EngineError("not a snapshot of the alarms", hint="restore into the SoC that was saved")
         for alarm, at_ps in zip(self._alarms, state, strict=True):
             alarm.at_ps = at_ps
-        self.changed()
+        self._find_next()

@@ -46,6 +46,7 @@ class Crc(RegisterBlock):
     """One calculation unit."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"DR"})
 
     def __init__(self, base: int, log: EventLog, name: str) -> None:
         super().__init__(name, base, log)

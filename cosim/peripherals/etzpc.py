@@ -116,7 +116,6 @@ class Protection(enum.IntEnum):
 
 # The firewall asks for all of them at each change.
 _PROTECTIONS = tuple(Protection)
-_FIELDS = tuple((f"DECPROT{n // 16}", 2 * (n % 16)) for n in range(96))
 
 
 class Etzpc(RegisterBlock):
@@ -127,6 +126,7 @@ class Etzpc(RegisterBlock):
     def __init__(self, base: int, log: EventLog, name: str = "etzpc") -> None:
         super().__init__(name, base, log)
         self._listeners: list[Callable[[], None]] = []
+        self._first = self._index_of["DECPROT0"]  # the others follow it
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each write that changed a register, and after a reset; not after `load`."""
@@ -134,8 +134,7 @@ class Etzpc(RegisterBlock):
 
     def protection(self, decprot_id: int) -> Protection:
         """The attribute of the peripheral or memory `decprot_id` (0..95)."""
-        register, shift = _FIELDS[decprot_id]
-        return _PROTECTIONS[self._values[register] >> shift & 3]
+        return _PROTECTIONS[self._words[self._first + (decprot_id >> 4)] >> 2 * (decprot_id & 15) & 3]
 
     def secure_size(self, tzma: int) -> int:
         """Bytes from the base of the boot ROM (0) or SYSRAM (1) that are secure; the largest value means all."""

@@ -70,6 +70,9 @@ class GicCpuInterface(RegisterBlock):
     """The CPU interface of core 0: masks, acknowledges and ends interrupts."""
 
     registers: ClassVar[tuple[Register, ...]] = CPU_INTERFACE
+    computed: ClassVar[frozenset[str] | None] = frozenset(
+        {"GICC_IAR", "GICC_AIAR", "GICC_RPR", "GICC_HPPIR", "GICC_AHPPIR"}
+    )
 
     def __init__(self, base: int, log: EventLog, name: str, shared: Interrupts, changed: Callable[[], None]) -> None:
         super().__init__(name, base, log)

@@ -48,6 +48,7 @@ class Gpio(RegisterBlock):
     """One port. `changed` is told pin and level whenever a pin's input changes (the EXTI listens)."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"IDR"})
 
     def __init__(self, base: int, log: EventLog, name: str, changed: Callable[[int, bool], None]) -> None:
         super().__init__(name, base, log)
@@ -159,6 +160,7 @@ class GpioZ(Gpio):
     """Port Z: pins 0 to 7, which the secure world may keep for itself."""
 
     registers: ClassVar[tuple[Register, ...]] = (*REGISTERS, Register("SECCFGR", 0x30, 0xFF, (Field("SEC", 0, 8),)))
+    computed: ClassVar[frozenset[str] | None] = None
 
     def secure_pins(self) -> int:
         """SECCFGR."""

@@ -51,6 +51,10 @@ class Hsem(RegisterBlock):
     """The semaphores; `outputs` has the interrupts by name: It1 (Cortex-A7), It2 (Cortex-M4)."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset(
+        {register.name for register in REGISTERS if register.name.startswith("RLR")}
+        | {f"C{number}{name}" for number in (1, 2) for name in ("MISR", "ICR")}
+    )
     output_names: ClassVar[tuple[str, ...]] = ("It1", "It2")
 
     def __init__(self, base: int, log: EventLog, outputs: Mapping[str, Output], name: str = "hsem") -> None:

@@ -158,6 +158,7 @@ class Rcc(RegisterBlock):
     """The reset and clock controller; drives `boot` from MP_GCR and MP_GRSTCSETR."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = rcc_clocks.WITH_FLAGS
 
     def __init__(self, base: int, log: EventLog, boot: BootControl, name: str = "rcc") -> None:
         super().__init__(name, base, log)

@@ -238,12 +238,16 @@ BOOT_CHAIN: Mapping[str, int] = {
 }
 
 
+#: The registers that show ready flags, beside those that `_WITH_READY` keeps set.
+WITH_FLAGS = frozenset({"OCRDYR", "BDCR", "RDLSICR", *(f"PLL{n}CR" for n in PLLS)})
+
+
 def with_ready_flags(name: str, value: int, oscillators: int) -> int:
     """The register's value as it reads: `value` is what is stored, `oscillators` what OCENSETR holds."""
     if name == "OCRDYR":
         return oscillators & _FOLLOWING | _ALWAYS_READY
     if name == "BDCR":
         return value & ~(1 << 2) | (value & 1) << 2
-    if name in ("RDLSICR", *(f"PLL{n}CR" for n in PLLS)):
+    if name in WITH_FLAGS:
         return value & ~(1 << 1) | (value & 1) << 1
     return value

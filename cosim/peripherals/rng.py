@@ -43,6 +43,7 @@ class Rng(RegisterBlock):
     """One generator; `outputs` has its interrupt by name: Irq."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"DR", "SR"})
     output_names: ClassVar[tuple[str, ...]] = ("Irq",)
 
     def __init__(self, base: int, log: EventLog, outputs: Mapping[str, Output], name: str, seed: int = 0) -> None:

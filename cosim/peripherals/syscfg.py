@@ -52,6 +52,7 @@ class Syscfg(RegisterBlock):
     """The system configuration controller."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"CMPCR"})
 
     def __init__(self, base: int, log: EventLog, name: str = "syscfg") -> None:
         super().__init__(name, base, log)

@@ -35,6 +35,7 @@ class Tamp(RegisterBlock):
     """The tamper and backup block; `backup_writable` answers whether PWR_CR1.DBP is set."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"COUNTR"})
 
     def __init__(self, base: int, log: EventLog, backup_writable: Callable[[], bool], name: str = "tamp") -> None:
         super().__init__(name, base, log)

@@ -248,7 +248,7 @@ class Timer(RegisterBlock):
             self._update_event(by_software=False)
 
     def _repetitions(self) -> int:
-        return self._values.get("RCR", 0)
+        return self.value("RCR") if "RCR" in self._index_of else 0
 
     def _update_event(self, *, by_software: bool) -> None:
         control = self.value("CR1")

@@ -34,6 +34,8 @@ _RXFRQ = 1 << 3
 _FIFOEN, _TXFEIE, _RXFFIE = 1 << 29, 1 << 30, 1 << 31
 _TXFTIE, _RXFTIE = 1 << 23, 1 << 28
 _TXFE, _RXFF, _RXFT, _TXFT = 1 << 23, 1 << 24, 1 << 26, 1 << 27
+#: Flags of ISR that follow from the settings and from what waits.
+_FOLLOWING = _RXNE | _TEACK | _REACK | _TXFE | _RXFF | _RXFT | _TXFT
 _FIFO_DEPTH = 16
 #: Bytes in the receive FIFO at which RXFT rises, by CR3.RXFTCFG; the two reserved codings count as the largest.
 _RECEIVE_THRESHOLDS = (2, 4, 8, 12, 14, 16, 16, 16)
@@ -66,6 +68,7 @@ class Stm32Usart(RegisterBlock):
     """
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"RDR"})
 
     def __init__(
         self,
@@ -102,16 +105,12 @@ class Stm32Usart(RegisterBlock):
         self._received.clear()
         self._update()
 
-    def read_register(self, register: Register, initiator: Initiator) -> int:
-        """RDR takes the next byte out of the queue (a debugger only looks); ISR says what is ready."""
-        if register.name == "ISR":
-            return self._status()
-        if register.name == "RDR":
-            byte = self._received[0] if self._receiving() else 0
-            if initiator is not Initiator.DEBUG and self._receiving():
-                self._take()
-            return byte
-        return super().read_register(register, initiator)
+    def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
+        """RDR takes the next byte out of the queue (a debugger only looks)."""
+        byte = self._received[0] if self._receiving() else 0
+        if initiator is not Initiator.DEBUG and self._receiving():
+            self._take()
+        return byte
 
     def written(self, register: Register, before: int, after: int, written: int, initiator: Initiator) -> None:  # noqa: ARG002
         """Transmit, serve flush and clear requests, follow the enables."""
@@ -154,12 +153,13 @@ class Stm32Usart(RegisterBlock):
         control = self.value("CR1")
         return bool(control & _UE and control & _RE and self._received)
 
-    def _status(self) -> int:
-        control, status = self._values["CR1"], self._values["ISR"]
-        if not control & _UE:
-            return status | (self._fifo_status() if control & _FIFOEN else 0)
-        status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
-        return status | (_RXNE if self._receiving() else 0) | (self._fifo_status() if control & _FIFOEN else 0)
+    def _renew_status(self) -> None:
+        """ISR says what is ready."""
+        control, status = self.value("CR1"), self.value("ISR") & ~_FOLLOWING
+        if control & _UE:
+            status |= (_TEACK if control & _TE else 0) | (_REACK if control & _RE else 0)
+            status |= _RXNE if self._receiving() else 0
+        self.poke("ISR", status | (self._fifo_status() if control & _FIFOEN else 0))
 
     def _fifo_status(self) -> int:
         waiting = len(self._received) if self._receiving() else 0
@@ -183,6 +183,7 @@ class Stm32Usart(RegisterBlock):
 
     def _update(self) -> None:
         """Tell the DMA controllers and the interrupt line what changed; a transfer comes back here meanwhile."""
+        self._renew_status()
         dma = self.value("CR3")
         levels = {"Rx": bool(dma & _DMAR) and self._receiving(), "Tx": bool(dma & _DMAT) and self._transmitting()}
         for name, output in self._requests.items():
@@ -198,7 +199,7 @@ class Stm32Usart(RegisterBlock):
             thresholds = self.value("CR3")
             enabled |= (_TXFE if control & _TXFEIE else 0) | (_RXFF if control & _RXFFIE else 0)
             enabled |= (_TXFT if thresholds & _TXFTIE else 0) | (_RXFT if thresholds & _RXFTIE else 0)
-        level = bool(control & _UE and self._status() & enabled)
+        level = bool(control & _UE and self.value("ISR") & enabled)
         if level != self._level:
             self._level = level
             if self._irq is not None:

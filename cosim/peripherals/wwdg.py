@@ -39,6 +39,7 @@ class Wwdg(RegisterBlock):
     """The watchdog; `expired` resets the core, `outputs` has the early interrupt by name: Irq."""
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
+    computed: ClassVar[frozenset[str] | None] = frozenset({"CR"})
     output_names: ClassVar[tuple[str, ...]] = ("Irq",)
 
     def __init__(

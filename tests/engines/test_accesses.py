@@ -21,7 +21,8 @@ from cosim.soc import Soc, SocConfig
 from cosim.testing import default_signer
 from ta.profile import FirewallProfile
 
-UART4, BRR = 0x40010000, 0x4001000C
+UART4, BRR, RDR = 0x40010000, 0x4001000C, 0x40010024
+DBGMCU_CR = 0x50081004
 UART4_CR2, UART5_RTOR = 0x40010004, 0x40011014
 RCC_TZCR, RCC_MP_GCR = 0x50000000, 0x5000010C
 _DECPROT0 = 0x5C007010
@@ -127,7 +128,7 @@ def test_error_of_a_model_at_the_fifth_of_equal_reads_ends_the_run_as_that_error
 
     def read_register(block: Stm32Usart, register: Register, initiator: Initiator) -> int:
         reads.append(register.name)
-        if reads.count("BRR") == 5:
+        if reads.count("RDR") == 5:
             raise ArithmeticError("the model is broken")
         return RegisterBlock.read_register(block, register, initiator)
 
@@ -135,8 +136,75 @@ def test_error_of_a_model_at_the_fifth_of_equal_reads_ends_the_run_as_that_error
     soc = Soc(SocConfig(loop=loop))
 
     with pytest.raises(ArithmeticError, match="the model is broken"):
-        soc.run_script([client.read32(BRR)] * 6)
-    assert reads.count("BRR") == 5
+        soc.run_script([client.read32(RDR)] * 6)
+    assert reads.count("RDR") == 5
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_register_that_is_only_stored_is_read_and_written_by_bytes_and_halfwords_in_any_order(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop))
+    parts = [client.write32(DBGMCU_CR, 0x11223344), *[client.read32(DBGMCU_CR)] * 2]
+    # r0 at the register; r1: what is stored. STRB [r0, #1]; STRH [r0, #2]; LDRB r2, [r0, #2]; STR r2 to TAMP; twice.
+    once = [*load(1, 0xAABB), 0xE5C01001, 0xE1C010B2, 0xE5D02002, 0xE5832000]
+    code = [*load(0, DBGMCU_CR), *load(3, READY_ADDRESS), *once, *once, _BX_LR]
+    place = soc.stage(struct.pack(f"<{len(code)}I", *code))
+    results = soc.run_script([*parts, client.call(place), *[client.read32(DBGMCU_CR)] * 2])
+
+    assert [step.result[0] for step in results if step.result[0]][:2] == [0x11223344] * 2
+    assert [step.result[0] for step in results[-2:]] == [0xAABBBB44] * 2
+    assert [e.value for e in soc.log.of(RegisterWritten) if e.register == "BKP19R"] == [0xBB] * 2
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_register_that_was_read_before_is_read_as_a_restored_snapshot_and_a_reset_leave_it(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop))
+    soc.run_script([client.write32(BRR, 0x363), *[client.read32(BRR)] * 2])
+    saved = soc.snapshot()
+    soc.run_script([client.write32(BRR, 0x1A1), *[client.read32(BRR)] * 2])
+    soc.restore(saved)
+    restored = soc.run_script([client.read32(BRR)] * 2)
+    soc.blocks["uart4"].reset()
+    after_reset = soc.run_script([client.read32(BRR)] * 2)
+
+    assert [step.result[0] for step in restored + after_reset] == [0x363] * 2 + [0] * 2
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_conditional_reads_of_a_register_inside_it_blocks_give_its_value(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop))
+    # Thumb: r0 BRR, r3 TAMP; cmp r0, r0; four times ITE EQ with LDREQ r1, [r0] and LDRNE r1, [r3]; str r1, [r3]; bx lr
+    block = struct.pack("<3H", 0xBF0C, 0x6801, 0x6819)
+    code = thumb_load(0, BRR) + thumb_load(3, READY_ADDRESS) + struct.pack("<H", 0x4280) + block * 4
+    place = soc.stage(code + struct.pack("<2H", 0x6019, 0x4770))
+    soc.run_script([client.write32(BRR, 0x363), *[client.read32(BRR)] * 2, client.call(place | 1)])
+
+    assert [e.value for e in soc.log.of(RegisterWritten) if e.register == "BKP19R"] == [0x363]
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_poll_of_a_register_ends_with_the_instruction_at_which_an_alarm_changes_it(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop, quantum=100_000))
+    uart = soc.blocks["uart4"]
+    assert isinstance(uart, RegisterBlock)
+    times: list[int] = []
+
+    def change(at_ps: int) -> None:
+        times.append(at_ps)
+        uart.poke("BRR", 1)
+
+    alarm = soc.timers.alarm(change)
+    # r1 = [BRR] until it is not zero; then it goes to TAMP.
+    poll = [0xE5901000, 0xE3510000, 0x0AFFFFFC]
+    code = [*load(0, BRR), *load(3, READY_ADDRESS), *poll, 0xE5831000, _BX_LR]
+    place = soc.stage(struct.pack(f"<{len(code)}I", *code))
+    soc.run_script([client.read32(BRR)] * 2)
+    due = 600_000_000
+    alarm.set(due)
+    soc.run_script([client.call(place)])
+
+    assert times == [due]
+    [written] = [r for r in soc.log if isinstance(r.payload, RegisterWritten) and r.payload.register == "BKP19R"]
+    assert due <= written.stamp.time_ps <= due + 10 * 1_000_000 // 650
 
 
 @pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])

@@ -8,6 +8,7 @@ Both are set without Unicorn's Python bindings, whose wrappers cost as much as t
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from unicorn import UC_HOOK_MEM_INVALID, UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, Uc
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.errors import EngineError
+from cosim.registers import Cell
 
 #: Remembered accesses; guest code that touches more addresses than that starts over.
 _MOST_REMEMBERED = 4096
@@ -59,8 +61,17 @@ class AccessPort:
         self._on_read = _READ(self._make_read())  # these two are kept alive as long as the core
         self._on_access = ACCESS_HOOK(lambda *_arguments: False)
 
-    def serve(self, uc: Uc, must_wait: Callable[[], bool], long_way: LongWay) -> None:
-        """Hook the invalid accesses of `uc`; one that is remembered is made unless `must_wait` says no."""
+    def serve(
+        self,
+        uc: Uc,
+        must_wait: Callable[[], bool],
+        long_way: LongWay,
+        next_ps: array[int],  # noqa: ARG002
+    ) -> None:
+        """Hook the invalid accesses of `uc`; one that is remembered is made unless `must_wait` says no.
+
+        `next_ps` is `Timers.next_ps`.
+        """
         self._on_access = ACCESS_HOOK(self._make_hook(must_wait, long_way))
         self.hook(uc, self._on_access, None)
 
@@ -80,12 +91,15 @@ class AccessPort:
 
     # -- what is remembered ----------------------------------------------------------------------------------------
 
-    def remember_read(self, address: int, size: int, read: KnownRead) -> None:
-        """Reads of `size` bytes, at most 4, at `address` are made by `read` from now on."""
+    def remember_read(self, address: int, size: int, read: KnownRead, cell: Cell | None = None) -> None:  # noqa: ARG002
+        """Reads of `size` bytes, at most 4, at `address` are made by `read` from now on.
+
+        While no alarm is due and no IT block at work, `cell` is all that `read` is about.
+        """
         self._make_room()
         self._reads[address << 4 | size] = read
 
-    def remember_write(self, address: int, size: int, write: KnownWrite) -> None:
+    def remember_write(self, address: int, size: int, write: KnownWrite, cell: Cell | None = None) -> None:  # noqa: ARG002
         """The same for writes."""
         self._make_room()
         self._writes[address << 4 | size] = write

@@ -71,7 +71,7 @@ class Accesses(MemoryView, ABC):
         self.waiting = False
         self._unaligned = (0, 0, 0)  # first byte and end of the unaligned write at work, and how many are to come
         machine.firewall.listen(lambda _target: self.forget_accesses())
-        self.port.serve(uc, self._must_wait, self._on_access)
+        self.port.serve(uc, self._must_wait, self._on_access, machine.timers.next_ps)
 
     @property
     @abstractmethod
@@ -208,11 +208,13 @@ class Accesses(MemoryView, ABC):
             return
         if kind is AccessKind.WRITE:
             write = _writer(block.write, offset, size, self.initiator)
-            self.port.remember_write(address, size, self._known(None, write))
-            return
-        made = block.reader(offset, size, self.initiator) if isinstance(block, RegisterBlock) else None
-        read = made or partial(block.read, offset, size, self.initiator)
-        self.port.remember_read(address, size, self._known(read, None))
+            cell = block.cell_to_write(offset, size) if isinstance(block, RegisterBlock) else None
+            self.port.remember_write(address, size, self._known(None, write), cell)
+        elif isinstance(block, RegisterBlock):
+            read = block.reader(offset, size, self.initiator)
+            self.port.remember_read(address, size, self._known(read, None), block.cell_to_read(offset, size))
+        else:
+            self.port.remember_read(address, size, self._known(partial(block.read, offset, size, self.initiator), None))
 
     def _known(self, read: Callable[[], int] | None, write: Callable[[int], None] | None) -> Callable[..., int]:
         """What makes an access again that the bus has made once: see `KnownRead` and `KnownWrite`."""

@@ -7,12 +7,14 @@ the port in Python, which remembers more.
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Callable
 from typing import Any
 
 from unicorn import UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, Uc
 
 from cosim.engine.unicorn.access_port import ACCESS_HOOK, AccessPort, KnownRead, KnownWrite, LongWay
+from cosim.registers import Cell
 
 _KNOWN = 256  # places for each direction
 _PYTHON = (
@@ -22,7 +24,13 @@ _PYTHON = (
 
 
 class _Known(ctypes.Structure):
-    _fields_ = (("key", ctypes.c_uint64), ("call", ctypes.c_void_p))
+    _fields_ = (
+        ("key", ctypes.c_uint64),
+        ("call", ctypes.c_void_p),
+        ("word", ctypes.c_void_p),
+        ("mask", ctypes.c_uint32),
+        ("shift", ctypes.c_uint32),
+    )
 
 
 class _NativeCells(ctypes.Structure):
@@ -31,6 +39,7 @@ class _NativeCells(ctypes.Structure):
     value: int
     read_at: int
     serves: int
+    next_ps: int | None
     known: Any
 
     _fields_ = (
@@ -40,6 +49,7 @@ class _NativeCells(ctypes.Structure):
         ("reading", ctypes.c_int32),
         ("writing", ctypes.c_int32),
         ("lane", ctypes.c_void_p),
+        ("next_ps", ctypes.c_void_p),
         ("other", ACCESS_HOOK),
         ("python", ctypes.c_void_p * len(_PYTHON)),
         ("known", _Known * _KNOWN * 2),
@@ -64,8 +74,10 @@ class NativePort(AccessPort):
         """The address of `Cells.serves`."""
         return ctypes.addressof(self._cells) + int(vars(_NativeCells)["serves"].offset)
 
-    def serve(self, uc: Uc, must_wait: Callable[[], bool], long_way: LongWay) -> None:
+    def serve(self, uc: Uc, must_wait: Callable[[], bool], long_way: LongWay, next_ps: array[int]) -> None:
         """See `AccessPort.serve`."""
+        self._next_ps = next_ps  # is kept alive as long as the core
+        self._cells.next_ps, _ = next_ps.buffer_info()
         self._cells.other = self._on_access = ACCESS_HOOK(self._make_hook(must_wait, long_way))
         self.hook(uc, self._library.cosim_port_access, ctypes.byref(self._cells))
 
@@ -73,20 +85,21 @@ class NativePort(AccessPort):
         """See `AccessPort.mmio`."""
         return ctypes.cast(self._library.cosim_port_read, ctypes.c_void_p), ctypes.byref(self._cells)
 
-    def remember_read(self, address: int, size: int, read: KnownRead) -> None:
+    def remember_read(self, address: int, size: int, read: KnownRead, cell: Cell | None = None) -> None:
         """See `AccessPort.remember_read`."""
         super().remember_read(address, size, read)
-        self._know(0, address, size, read)
+        self._know(0, address, size, read, cell)
 
-    def remember_write(self, address: int, size: int, write: KnownWrite) -> None:
+    def remember_write(self, address: int, size: int, write: KnownWrite, cell: Cell | None = None) -> None:
         """See `AccessPort.remember_write`."""
         super().remember_write(address, size, write)
-        self._know(1, address, size, write)
+        self._know(1, address, size, write, cell)
 
-    def _know(self, direction: int, address: int, size: int, call: object) -> None:
-        # Borrowed: the port in Python holds the function as long as it is in this table.
+    def _know(self, direction: int, address: int, size: int, call: object, cell: Cell | None) -> None:
+        # Borrowed: the port in Python holds the function, and so the block with the cell, as long as it is in this
+        # table.
         place = self._library.cosim_port_place(address)
-        self._cells.known[direction][place] = _Known(address << 4 | size, id(call))
+        self._cells.known[direction][place] = _Known(address << 4 | size, id(call), *(cell or ()))
 
     def forget(self) -> None:
         """See `AccessPort.forget`."""

@@ -1,4 +1,6 @@
-/* Accesses that are remembered, made by a function of Python each: access_port.py in C; native_port.py hands it over. */
+/* Accesses that are remembered: access_port.py in C; native_port.py hands it over. Each is made by a function of Python,
+ * or without it where it is nothing but a load or a store of a word that a model keeps (cosim.registers.Cell).
+ */
 #ifndef COSIM_PORT_H
 #define COSIM_PORT_H
 
@@ -11,6 +13,8 @@
 struct known {
     uint64_t key; /* 16 * address + size, 0 for none */
     void *call;
+    uint32_t *word; /* NULL for none */
+    uint32_t mask, shift;
 };
 
 typedef bool (*access_fn)(void *, int, uint64_t, int, int64_t, void *);
@@ -35,6 +39,7 @@ struct port {
     uint32_t read_at, serves;
     int32_t reading, writing;
     struct lane *lane;
+    const uint64_t *next_ps; /* when the next alarm is due */
     access_fn other;
     struct python python;
     struct known known[2][KNOWN]; /* reads, writes */
@@ -79,6 +84,12 @@ static bool call(const struct python *python, void *function, const uint64_t *ar
     return returned != NULL;
 }
 
+/* Whether there is nothing to an access but its word. */
+static bool is_plain(const struct port *port, const struct known *known) {
+    return known->word && !port->lane->it_left &&
+           (*port->next_ps == UINT64_MAX || time_of(port->lane) < *port->next_ps);
+}
+
 EXPORT uint32_t cosim_port_place(uint32_t address) {
     return place_of(address);
 }
@@ -92,6 +103,15 @@ EXPORT bool cosim_port_access(void *uc, int access, uint64_t address, int size, 
         !must_wait(port->lane)) {
         uint64_t argument = (uint64_t)value & (UINT64_MAX >> (64 - 8 * size));
         long long result;
+        if (is_plain(port, known)) {
+            if (writes) {
+                *known->word = (*known->word & ~known->mask) | ((uint32_t)argument << known->shift & known->mask);
+            } else {
+                port->value = (*known->word & known->mask) >> known->shift;
+                port->read_at = (uint32_t)address;
+            }
+            return true;
+        }
         if (call(&port->python, known->call, writes ? &argument : NULL, &result)) {
             if (!writes && result >= 0) {
                 port->value = (uint64_t)result;
