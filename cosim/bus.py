@@ -147,6 +147,32 @@ class Bus:
         data = _load(pieces[0], initiator) if len(pieces) == 1 else b"".join(_load(p, initiator) for p in pieces)
         return Outcome(int.from_bytes(data, "little"), False)
 
+    def denial(self, initiator: Initiator, kind: AccessKind, address: int, size: int) -> Callable[[int], None] | None:
+        """What reports such a read or write of an aligned value as `transact` does, if one rule denies all of it.
+
+        It is told the value that is written, 0 for a read, and holds until the firewall's `listen_rules` tells.
+        """
+        pieces = self._pieces(_view_of(initiator), address, size)
+        if len(pieces) != 1:
+            return None
+        name, offset, firewall, emit = pieces[0].target.name, pieces[0].offset, self._firewall, self._log.emit
+        grants = tuple(firewall.pieces(initiator, name, offset, size))
+        if len(grants) != 1 or grants[0].rights & RIGHT_OF[kind]:
+            return None
+
+        def event(value: int) -> AccessDenied:
+            return AccessDenied(
+                initiator.value, kind.value, address, size, value, name, grants[0].rule, self.deny.value
+            )
+
+        always = None if kind is AccessKind.WRITE else event(0)
+
+        def report(value: int) -> None:
+            firewall.record_denial(initiator, name, offset, kind)
+            emit(always or event(value))
+
+        return report
+
     # Accesses of the secure world and the debugger
 
     def read(self, initiator: Initiator, address: int, size: int) -> bytes:

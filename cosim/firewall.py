@@ -139,6 +139,7 @@ class Firewall:
         self._log = log
         self._ddr_base = ddr_base
         self._listeners: list[Callable[[str], None]] = []
+        self._rule_listeners: list[Callable[[], None]] = []
         self._rules: dict[str, _Rule] = {
             **{target: _Decprot(etzpc, target) for target in DECPROT_IDS},
             **{target: _Tzma(etzpc, number, size) for target, (number, size) in _TZMA_TARGETS.items()},
@@ -232,6 +233,10 @@ class Firewall:
         """Call `callback` with the name of each target for which the answer to some initiator changed."""
         self._listeners.append(callback)
 
+    def listen_rules(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when an answer, or only the rule that is named for it, may have changed."""
+        self._rule_listeners.append(callback)
+
     def record_denial(self, initiator: Initiator, target: str, offset: int, kind: AccessKind) -> None:
         """Let the hardware note an access that was denied: the TZC-400 keeps the first one (DDR only)."""
         if target == "ddr":
@@ -244,6 +249,9 @@ class Firewall:
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
         changed = []
+        if targets:
+            for told in self._rule_listeners:
+                told()
         for target in targets:
             self._allowed.pop(target, None)
             before, after = self._described[target], self._rules[target].describe()

@@ -27,6 +27,7 @@ REGIONS = 9
 NSAID = {Initiator.A7_NS: 0, Initiator.M4: 1}
 
 _BOTH = 0x3
+_OVERRUN = _BOTH << 8  # of both filters: nothing more can be noted
 _S_RD = 1 << 30
 _S_WR = 1 << 31
 _WRITE = 1 << 24
@@ -136,6 +137,8 @@ class Tzc400(RegisterBlock):
     def record_failure(self, initiator: Initiator, address: int, write: bool) -> None:
         """Fill the fail registers of the filters that denied an access; the first failure stays until it is cleared."""
         status = self.value("INT_STATUS")
+        if status & _OVERRUN == _OVERRUN:
+            return
         for f in range(FILTERS):
             if status & (1 << f):
                 status |= 1 << (8 + f)  # overrun: the details of this one are lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import pytest
@@ -10,7 +11,9 @@ from presence import Configured
 from cosim import client
 from cosim.access import Deny, Initiator
 from cosim.client import StepStatus
+from cosim.engine.unicorn.accesses import Accesses
 from cosim.engine.unicorn.native import library_path
+from cosim.errors import RunTimeout
 from cosim.events import AccessDenied, ExceptionTaken, RegisterWritten
 from cosim.peripherals.etzpc import DECPROT_IDS, Protection
 from cosim.peripherals.usart import Stm32Usart
@@ -26,6 +29,8 @@ DBGMCU_CR = 0x50081004
 UART4_CR2, UART5_RTOR = 0x40010004, 0x40011014
 RCC_TZCR, RCC_MP_GCR = 0x50000000, 0x5000010C
 _DECPROT0 = 0x5C007010
+_TZC, _TZC_INT_CLEAR = 0x5C006000, 0x5C006014
+SECURE = 0xDE000000
 MPU_CTRL, MPU_RBAR, MPU_RASR = 0xE000ED94, 0xE000ED9C, 0xE000EDA0
 _STR_R1_R0, _STRB_R1_R2, _BX_LR = 0xE5801000, 0xE5C21000, 0xE12FFF1E
 
@@ -63,6 +68,86 @@ def store(address: int, value: int) -> bytes:
 @pytest.fixture
 def soc(configured: Configured) -> Soc:
     return Soc(configured(deny=Deny.ABORT))
+
+
+def denied_again_and_again(deny: Deny, loop: str) -> Soc:
+    """Reads and writes of a block and of secure memory, twenty times each, across changes of the firewall."""
+    soc = Soc(SocConfig(deny=deny, loop=loop))
+    again = [client.read32(BRR), client.write32(BRR, 0x363), client.read32(SECURE), client.write32(SECURE, 0x5A)] * 20
+    for protection in (Protection.NS_RW, Protection.S_RW, Protection.NS_R_S_W, Protection.NS_RW, Protection.S_RW):
+        protect(soc, "uart4", protection)
+        soc.run_script(again)
+        soc.bus.secure_view().write(_TZC_INT_CLEAR, struct.pack("<I", 3))
+        soc.run_script([client.read32(SECURE)] * 2)
+    return soc
+
+
+def noted(soc: Soc) -> tuple[int, int]:
+    """What the TZC keeps of a failure: INT_STATUS and FAIL_ADDRESS_LOW_0."""
+    tzc = soc.blocks["tzc"]
+    return tzc.read(0x10, 4, Initiator.DEBUG), tzc.read(0x20, 4, Initiator.DEBUG)
+
+
+def as_lines(soc: Soc) -> str:
+    """The whole log."""
+    stream = io.StringIO()
+    soc.log.write_jsonl(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("deny", Deny)
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_accesses_that_are_denied_again_and_again_leave_the_log_that_they_leave_when_nothing_is_remembered(
+    loop: str, deny: Deny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = denied_again_and_again(deny, loop)
+    monkeypatch.setattr(Accesses, "_remember", lambda *_arguments: None)
+    plain = denied_again_and_again(deny, "python")
+
+    assert as_lines(usual) == as_lines(plain)
+    denied = [(e.address, e.access) for e in plain.log.of(AccessDenied)]
+    assert [denied.count((BRR, access)) for access in ("read", "write")] == [40, 60]
+    assert [denied.count((SECURE, access)) for access in ("read", "write")] == [110, 100]
+    aborts = [e for e in plain.log.of(ExceptionTaken) if e.exception == "data-abort"]
+    assert len(aborts) == (len(plain.log.of(AccessDenied)) if deny is Deny.ABORT else 0)
+    assert [noted(soc) for soc in (usual, plain)] == [(0x303, SECURE)] * 2
+
+
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_denied_access_names_the_rule_that_denies_it_now_although_the_answer_is_the_same(loop: str) -> None:
+    soc = Soc(SocConfig(loop=loop))
+    view, reads = soc.bus.secure_view(), [client.read32(SECURE)] * 20
+    soc.run_script(reads)
+    regions = [n for n in range(1, 9) if int.from_bytes(view.read(_TZC + 0x100 + 0x20 * n + 0x10, 4), "little") & 3]
+    [covering] = [
+        n for n in regions
+        if int.from_bytes(view.read(_TZC + 0x100 + 0x20 * n, 4), "little") <= SECURE
+        <= int.from_bytes(view.read(_TZC + 0x100 + 0x20 * n + 0x08, 4), "little")
+    ]  # fmt: skip
+    for register in (0x00, 0x08, 0x14, 0x10):  # base, top, ID access, attributes
+        view.write(_TZC + 0x100 + 0x20 * 8 + register, view.read(_TZC + 0x100 + 0x20 * covering + register, 4))
+    soc.run_script(reads)
+    view.write(_TZC + 0x100 + 0x20 * covering + 0x10, bytes(4))
+    soc.run_script(reads)
+
+    rules = [e.rule for e in soc.log.of(AccessDenied) if e.address == SECURE]
+    assert [rule.split(".")[0] for rule in rules] == [f"TZC_REGION_ID_ACCESS_{covering}"] * 40 + [
+        "TZC_REGION_ID_ACCESS_8"
+    ] * 20
+
+
+@pytest.mark.parametrize("deny", Deny)
+@pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
+def test_storm_of_denied_accesses_ends_when_the_log_is_full(loop: str, deny: Deny) -> None:
+    soc = Soc(SocConfig(loop=loop, deny=deny, most_events=3000, quantum=10))
+    # r0 walks over the secure memory, each word twenty times, for ever.
+    walk = [*[0xE5901000] * 20, 0xE2800004, 0xEAFFFFE9]
+    place = soc.stage(struct.pack("<24I", *load(0, SECURE), *walk))
+
+    with pytest.raises(RunTimeout, match="more than 3000 events"):
+        soc.run_script([client.call(place)])
+    addresses = [e.address for e in soc.log.of(AccessDenied)][:900]
+    assert addresses == [SECURE + n // 20 * 4 for n in range(900)]
 
 
 def test_register_that_was_read_before_is_denied_as_soon_as_the_firewall_denies_it(soc: Soc) -> None:
@@ -170,12 +255,12 @@ def test_register_that_was_read_before_is_read_as_a_restored_snapshot_and_a_rese
 
 
 @pytest.mark.parametrize("loop", ["python", pytest.param("native", marks=NATIVE)])
-def test_conditional_reads_of_a_register_inside_it_blocks_give_its_value(loop: str) -> None:
+def test_reads_of_a_register_inside_it_blocks_give_its_value_and_the_block_ends_where_it_should(loop: str) -> None:
     soc = Soc(SocConfig(loop=loop))
-    # Thumb: r0 BRR, r3 TAMP; cmp r0, r0; four times ITE EQ with LDREQ r1, [r0] and LDRNE r1, [r3]; str r1, [r3]; bx lr
-    block = struct.pack("<3H", 0xBF0C, 0x6801, 0x6819)
-    code = thumb_load(0, BRR) + thumb_load(3, READY_ADDRESS) + struct.pack("<H", 0x4280) + block * 4
-    place = soc.stage(code + struct.pack("<2H", 0x6019, 0x4770))
+    # Thumb, four times: cmp r0, r0; ITT EQ with ldreq r1, [r0] and cmpeq r0, r3; b to the next.
+    block = struct.pack("<5H", 0x4280, 0xBF04, 0x6801, 0x4298, 0xE7FF)
+    code = thumb_load(0, BRR) + thumb_load(3, READY_ADDRESS) + block * 4
+    place = soc.stage(code + struct.pack("<2H", 0x6019, 0x4770))  # str r1, [r3]; bx lr
     soc.run_script([client.write32(BRR, 0x363), *[client.read32(BRR)] * 2, client.call(place | 1)])
 
     assert [e.value for e in soc.log.of(RegisterWritten) if e.register == "BKP19R"] == [0x363]

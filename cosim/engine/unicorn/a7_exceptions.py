@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from unicorn import UC_ARCH_ARM, UC_MODE_ARM, Uc
 from unicorn.arm_const import (
-    UC_ARM_REG_CP_REG,
     UC_ARM_REG_CPSR,
     UC_ARM_REG_LR,
     UC_ARM_REG_PC,
@@ -25,6 +24,7 @@ from unicorn.arm_const import (
 from cosim.access import AccessKind, Initiator
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Fault
+from cosim.engine.unicorn.batch import Batch, CoprocessorRegister
 from cosim.engine.unicorn.core import Core
 from cosim.engine.unicorn.loop import Loop
 from cosim.events import CoreStopped, ExceptionTaken
@@ -90,20 +90,26 @@ class A7Exceptions(Core):
         uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_A7)
         super().__init__(machine, uc, loop, mips)
         self.name = name
+        self._dfsr, self._ifsr, self._dfar, self._ifar, self._sctlr, self._vbar = (
+            CoprocessorRegister(uc, place) for place in (DFSR, IFSR, DFAR, IFAR, SCTLR, VBAR)
+        )
+        self._interrupted = Batch(uc, (UC_ARM_REG_CPSR, UC_ARM_REG_PC))
+        # CPSR first: it selects the bank of the next two.
+        self._entered = Batch(uc, (UC_ARM_REG_CPSR, UC_ARM_REG_SPSR, UC_ARM_REG_LR, UC_ARM_REG_PC))
         self._entries: tuple[int, ...] = ()  # instruction counts at the last exceptions
 
     def take_fault(self, fault: Fault) -> None:
         """Deliver an external abort of a data access or an instruction fetch."""
         status = SYNCHRONOUS_EXTERNAL_ABORT
         if fault.kind is AccessKind.FETCH:
-            self._write_cp(IFSR, status)
-            self._write_cp(IFAR, fault.address)
+            self._ifsr.write(status)
+            self._ifar.write(fault.address)
             self.enter(PREFETCH_ABORT, status, fault.address)
             return
         if fault.kind is AccessKind.WRITE:
             status |= WRITE_NOT_READ
-        self._write_cp(DFSR, status)
-        self._write_cp(DFAR, fault.address)
+        self._dfsr.write(status)
+        self._dfar.write(fault.address)
         self.enter(DATA_ABORT, status, fault.address)
 
     def take_interrupt(self, number: int) -> None:
@@ -113,7 +119,7 @@ class A7Exceptions(Core):
             self.enter(SUPERVISOR_CALL)
         elif number in (EXCP_BKPT, EXCP_PREFETCH_ABORT):
             self.lane.busy = 0
-            self._write_cp(IFSR, DEBUG_EVENT)
+            self._ifsr.write(DEBUG_EVENT)
             self.enter(PREFETCH_ABORT, DEBUG_EVENT, self.pc)
         else:
             # A translation fault of the guest's own MMU (4) and anything newer: Unicorn does not tell the address.
@@ -128,24 +134,21 @@ class A7Exceptions(Core):
 
     def enter(self, exception: A7Exception, status: int = 0, address: int = 0) -> None:
         """Branch to the vector of `exception`, with its mode, masks and banked registers (B1.8.3)."""
-        uc = self.uc
         if not self._makes_progress():
             self.set_state(CoreState.LOCKED_UP)
             self.machine.log.emit(CoreStopped(self.name, f"endless {exception.name} at 0x{self.pc:08x}"))
             return
         self.report(exception, status, address)
-        sctlr = uc.reg_read(UC_ARM_REG_CP_REG, SCTLR)
-        cpsr, pc = uc.reg_read(UC_ARM_REG_CPSR), uc.reg_read(UC_ARM_REG_PC)
+        sctlr = self._sctlr.read()
+        cpsr, pc = self._interrupted.read()
         entered = cpsr & ~(MODE_MASK | CPSR_IT_J | CPSR_T | CPSR_E) | exception.mode
         entered |= CPSR_I | exception.masks
         entered |= CPSR_T if sctlr & SCTLR_TE else 0
         entered |= CPSR_E if sctlr & SCTLR_EE else 0
-        uc.reg_write(UC_ARM_REG_CPSR, entered)
-        uc.reg_write(UC_ARM_REG_SPSR, cpsr)
-        uc.reg_write(UC_ARM_REG_LR, (pc + exception.link) & 0xFFFFFFFF)
-        base = 0xFFFF0000 if sctlr & SCTLR_V else uc.reg_read(UC_ARM_REG_CP_REG, VBAR)
+        base = 0xFFFF0000 if sctlr & SCTLR_V else self._vbar.read()
         # A write of the PC changes the T bit in Unicorn, to bit 0 of what is written.
-        uc.reg_write(UC_ARM_REG_PC, (base + exception.vector) & 0xFFFFFFFF | bool(entered & CPSR_T))
+        vector = (base + exception.vector) & 0xFFFFFFFF | bool(entered & CPSR_T)
+        self._entered.write(entered, cpsr, (pc + exception.link) & 0xFFFFFFFF, vector)
         self.lane.it_left = 0
         self.charge(ExceptionEvent.ENTRY)
 
@@ -162,6 +165,3 @@ class A7Exceptions(Core):
         retired = self.lane.retired
         self._entries = (*self._entries[1 - MOST_ENTRIES :], retired)
         return len(self._entries) < MOST_ENTRIES or self._entries[0] != retired
-
-    def _write_cp(self, register: tuple[int, ...], value: int) -> None:
-        self.uc.reg_write(UC_ARM_REG_CP_REG, (*register, value))

@@ -24,7 +24,7 @@ from unicorn import (
     Uc,
 )
 
-from cosim.access import AccessKind, Initiator
+from cosim.access import AccessKind, Deny, Initiator
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.access_port import GIVEN_UP
@@ -41,6 +41,8 @@ _KIND_OF = {
     UC_MEM_FETCH_PROT: AccessKind.FETCH,
 }
 _RUNNING = CoreState.RUNNING
+#: Accesses to memory that are counted, and which one of equal ones is remembered if it is denied.
+_MOST_COUNTED, _REPEATED = 1024, 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Accesses(MemoryView, ABC):
         self.at_work: Callable[[], None] = lambda: None
         self.waiting = False
         self._unaligned = (0, 0, 0)  # first byte and end of the unaligned write at work, and how many are to come
-        machine.firewall.listen(lambda _target: self.forget_accesses())
+        self._made: dict[tuple[AccessKind, int, int], int] = {}  # how often, of accesses to memory by the bus
+        machine.firewall.listen_rules(self.forget_accesses)
         self.port.serve(uc, self._must_wait, self._on_access, machine.timers.next_ps)
 
     @property
@@ -97,6 +100,7 @@ class Accesses(MemoryView, ABC):
     def forget_accesses(self) -> None:
         """What was remembered of accesses may not hold any more."""
         self.port.forget()
+        self._made.clear()
 
     def suspend_accesses(self) -> None:
         """Nothing that is remembered counts until `resume_accesses`."""
@@ -188,8 +192,9 @@ class Accesses(MemoryView, ABC):
         self.port.cells.value, self.port.cells.read_at = outcome.value, address
         if outcome.error:
             self.fault = Fault(kind, address, size, value, reported=True)
-            return False
         self._remember(kind, address, size)
+        if outcome.error:
+            return False
         # The access may have put this very core into reset.
         return self.state is CoreState.RUNNING
 
@@ -199,14 +204,20 @@ class Accesses(MemoryView, ABC):
         self.lane.attention = 1
 
     def _remember(self, kind: AccessKind, address: int, size: int) -> None:
-        """Remember an access that the bus has just made, if it was one register's and would get through again."""
+        """Remember an access that the bus has just made or denied, if the same would become of it again."""
         window = self._window_at(address)
-        if window is None or isinstance(window.target, MemoryBank) or size > 4 or address % size:
+        if window is None or size > 4 or address % size:
             return
         block, offset = window.target, window.offset + address - window.address
-        if offset % size or address + size > window.end or self._denied(block.name, offset, size, kind):
+        if offset % size or address + size > window.end:
             return
-        if kind is AccessKind.WRITE:
+        if isinstance(block, MemoryBank) and not self._is_repeated(kind, address, size):
+            return
+        if self._denied(block.name, offset, size, kind):
+            self._remember_denied(kind, address, size)
+        elif isinstance(block, MemoryBank):
+            return
+        elif kind is AccessKind.WRITE:
             write = _writer(block.write, offset, size, self.initiator)
             cell = block.cell_to_write(offset, size) if isinstance(block, RegisterBlock) else None
             self.port.remember_write(address, size, self._known(None, write), cell)
@@ -216,8 +227,31 @@ class Accesses(MemoryView, ABC):
         else:
             self.port.remember_read(address, size, self._known(partial(block.read, offset, size, self.initiator), None))
 
-    def _known(self, read: Callable[[], int] | None, write: Callable[[int], None] | None) -> Callable[..., int]:
-        """What makes an access again that the bus has made once: see `KnownRead` and `KnownWrite`."""
+    def _is_repeated(self, kind: AccessKind, address: int, size: int) -> bool:
+        """Whether it is worth while to remember this access: guest code may walk over all of a memory."""
+        times = self._made.get((kind, address, size), 0) + 1
+        if times == 1 and len(self._made) == _MOST_COUNTED:
+            self._made.clear()
+        self._made[kind, address, size] = times
+        return times == _REPEATED
+
+    def _remember_denied(self, kind: AccessKind, address: int, size: int) -> None:
+        report = self.machine.bus.denial(self.initiator, kind, address, size)
+        if report is None:
+            return
+        fault = Fault(kind, address, size, 0, reported=True) if self.machine.bus.deny is Deny.ABORT else None
+        if kind is AccessKind.WRITE:
+            self.port.remember_write(address, size, self._known(None, report, fault))
+        else:
+            self.port.remember_read(address, size, self._known(_reader(report), None, fault))
+
+    def _known(
+        self, read: Callable[[], int] | None, write: Callable[[int], None] | None, fault: Fault | None = None
+    ) -> Callable[..., int]:
+        """What makes an access again that the bus has made once: see `KnownRead` and `KnownWrite`.
+
+        With `fault` the bus answers it with that error.
+        """
         timers, lane, next_at = self.machine.timers, self.lane, self.machine.timers.next_at
 
         def made(value: int = 0) -> int:
@@ -233,7 +267,9 @@ class Accesses(MemoryView, ABC):
                     write(value)
                 if next_at() != due:
                     self._end_turn()
-                if self.state is _RUNNING:
+                if fault is not None:
+                    self.fault = fault
+                elif self.state is _RUNNING:
                     if lane.it_left:
                         self.forget_it_state()
                     return value
@@ -258,6 +294,14 @@ class Accesses(MemoryView, ABC):
         ):
             name = targets[0][0].name
             self.machine.log.emit(ForeignWrite(self.initiator.value, address, size, value, name))
+
+
+def _reader(report: Callable[[int], None]) -> Callable[[], int]:
+    def made() -> int:
+        report(0)
+        return 0
+
+    return made
 
 
 def _writer(

@@ -11,13 +11,19 @@ import struct
 from collections.abc import Callable, Sequence
 
 from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE, Uc
+from unicorn.arm_const import UC_ARM_REG_CP_REG
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.errors import EngineError
 
 _BATCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+_SINGLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 #: UC_CTL_WRITE with two arguments, as the macros of unicorn.h encode it.
 REMOVE_CACHE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+
+
+def _single(name: str) -> Callable[[int, int, int], int]:
+    return _SINGLE(ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0)
 
 
 def _function(name: str) -> Callable[[int, int, int, int], int]:
@@ -47,6 +53,36 @@ class Batch:
     def write(self, *values: int) -> None:
         """Write the registers, the first one first."""
         self._pack(self._cells, 0, *values)
+        self._write(*self._arguments)
+
+
+class _Coprocessor(ctypes.Structure):
+    """`uc_arm_cp_reg` of unicorn.h."""
+
+    value: int
+
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in ("cp", "is64", "sec", "crn", "crm", "opc1", "opc2")),
+        ("value", ctypes.c_uint64),
+    )
+
+
+class CoprocessorRegister:
+    """A 32-bit register that MRC and MCR reach. `place`: coprocessor, 64 bits, secure bank, CRn, CRm, opc1, opc2."""
+
+    def __init__(self, uc: Uc, place: tuple[int, int, int, int, int, int, int]) -> None:
+        self._cell = _Coprocessor(*place)
+        self._arguments = uc._uch.value, UC_ARM_REG_CP_REG, ctypes.addressof(self._cell)
+        self._read, self._write = _single("uc_reg_read"), _single("uc_reg_write")
+
+    def read(self) -> int:
+        """The register's value."""
+        self._read(*self._arguments)
+        return self._cell.value & 0xFFFFFFFF
+
+    def write(self, value: int) -> None:
+        """Write the register."""
+        self._cell.value = value
         self._write(*self._arguments)
 
 
