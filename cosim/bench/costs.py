@@ -24,7 +24,7 @@ from ta.smc import FunctionId
 _SECTION = "costs"
 _OWN_RAM = LOOP_BASE + 0x4000
 SECURE_RAM = 0xDE000000
-_UART4_ISR = 0x4001001C
+_UART4_ISR, _UART4_RDR = 0x4001001C, 0x40010024
 #: Virtual time within which every loop ends: 650,000 instructions of the A7.
 _BUDGET_PS = 10**9
 
@@ -41,7 +41,8 @@ class Case:
 
 CASES = (
     Case("A7 read of its own RAM", lambda n: read_loop(_OWN_RAM, n)),
-    Case("A7 read of a block (UART4_ISR)", lambda n: read_loop(_UART4_ISR, n)),
+    Case("A7 read of a register that is only stored (UART4_ISR)", lambda n: read_loop(_UART4_ISR, n)),
+    Case("A7 read of a register that its model works out (UART4_RDR)", lambda n: read_loop(_UART4_RDR, n)),
     Case("A7 write to a block, logged (TAMP_BKP19R)", lambda n: write_loop(READY_ADDRESS, n), events=1),
     Case("A7 read denied, razwi (secure DDR)", lambda n: read_loop(SECURE_RAM, n), events=1),
     Case(

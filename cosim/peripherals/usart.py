@@ -107,8 +107,10 @@ class Stm32Usart(RegisterBlock):
 
     def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
         """RDR takes the next byte out of the queue (a debugger only looks)."""
-        byte = self._received[0] if self._receiving() else 0
-        if initiator is not Initiator.DEBUG and self._receiving():
+        if not self._receiving():
+            return 0
+        byte = self._received[0]
+        if initiator is not Initiator.DEBUG:
             self._take()
         return byte
 

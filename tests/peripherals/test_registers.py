@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
+
 import pytest
 
 from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import EventLog, RegisterWritten, UnmodelledRegister
-from cosim.registers import Access, Field, Register, RegisterBlock, bits, set_clear_pair
+from cosim.registers import Access, Cell, Field, Register, RegisterBlock, bits, set_clear_pair
 
 NS = Initiator.A7_NS
 
@@ -126,3 +129,64 @@ def test_a_snapshot_restores_values_and_what_was_reported(log: EventLog, block: 
 def test_a_foreign_snapshot_is_refused(block: Block) -> None:
     with pytest.raises(EngineError, match="block"):
         block.load("nonsense")
+
+
+class Ticking(RegisterBlock):
+    registers = (Register("PLAIN", 0x00, 7), Register("TICKS", 0x04), Register("NEXT", 0x08))
+    computed = frozenset({"TICKS"})
+    asked = 0
+
+    def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
+        self.asked += 1
+        return 0x1234
+
+
+class Locked(Block):
+    def refuses_write(self, register: Register, written: int, initiator: Initiator) -> tuple[str | None, int]:  # noqa: ARG002
+        return "LOCK", 0
+
+
+class Hidden(Block):
+    def refuses_read(self, register: Register, initiator: Initiator) -> str | None:  # noqa: ARG002
+        return "HIDDEN"
+
+
+def test_model_is_asked_for_the_registers_that_it_names_as_computed_only(log: EventLog) -> None:
+    ticking = Ticking("ticking", 0x1000, log)
+
+    assert [ticking.read(offset, 4, NS) for offset in (0x00, 0x04, 0x08)] == [7, 0x1234, 0]
+    assert [ticking.reader(offset, 4, NS)() for offset in (0x00, 0x04, 0x08)] == [7, 0x1234, 0]
+    assert ticking.asked == 2
+    assert [ticking.cell_to_read(offset, 4) is None for offset in (0x00, 0x04, 0x08)] == [False, True, False]
+
+
+def cell_value(cell: Cell | None) -> int:
+    assert cell is not None
+    return (ctypes.c_uint32.from_address(cell.address).value & cell.mask) >> cell.shift
+
+
+def test_cell_of_a_read_holds_what_the_read_gives_also_after_writes_a_reset_and_a_restored_snapshot(
+    block: Block,
+) -> None:
+    places = [(0x00, 4), (0x02, 2), (0x04, 1), (0x08, 4), (0x10, 4), (0x14, 4), (0x20, 4), (0x21, 1), (0x22, 2)]
+    cells = [block.cell_to_read(*place) for place in places]
+    saved = block.save()
+    changes: list[Callable[[], object]] = [
+        lambda: write(block, 0x20, 0xA1B2C3D4),
+        lambda: write(block, 0x14, 4),
+        lambda: block.poke("CTRL", 0x12345678),
+        block.reset,
+        lambda: write(block, 0x00, 0xFFFF),
+        lambda: block.load(saved),
+    ]
+    for change in changes:
+        change()
+        assert [cell_value(cell) for cell in cells] == [read(block, *place) for place in places]
+
+
+def test_write_has_a_cell_only_where_it_does_nothing_but_store(log: EventLog, block: Block) -> None:
+    assert block.cell_to_write(0x20, 4) == block.cell_to_read(0x20, 4)
+    assert block.cell_to_write(0x22, 1) == block.cell_to_read(0x22, 1)
+    assert [block.cell_to_write(offset, 4) for offset in (0x00, 0x04, 0x08, 0x10, 0x14, 0x40)] == [None] * 6
+    assert Locked("locked", 0, log).cell_to_write(0x20, 4) is None
+    assert Hidden("hidden", 0, log).cell_to_read(0x20, 4) is None

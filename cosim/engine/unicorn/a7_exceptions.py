@@ -60,7 +60,7 @@ WRITE_NOT_READ = 1 << 11
 DEBUG_EVENT = 0x2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is one of those below, or made of one
 class A7Exception:
     """Name, mode, vector offset, what is added to the PC for the link register (Table B1-7), masks beside CPSR.I."""
 
