@@ -11,7 +11,8 @@ import bisect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple, TypeVar
 
 from cosim.access import RIGHT_OF, AccessKind, Deny, Initiator, Peripheral
 from cosim.errors import BusFault, PlatformError
@@ -21,6 +22,7 @@ from cosim.memory import MemoryBank
 
 Target = MemoryBank | Peripheral
 View = Literal["a7", "m4"]
+_T = TypeVar("_T")
 #: Told about each write that the bus itself stored in a memory: bank, offset in it, size in bytes.
 WriteListener = Callable[[MemoryBank, int, int], None]
 
@@ -77,6 +79,10 @@ class _Piece(NamedTuple):
 
 #: From this size in bytes on, a write first looks whether it changes anything.
 _LARGE = 0x1000
+#: How many ways of accesses are kept.
+_MOST_WAYS = 4096
+#: An access by its initiator, address and size, under the firewall's answers of the time.
+_Way = tuple[int, Initiator, int, int]
 
 
 class SecureView:
@@ -105,6 +111,9 @@ class Bus:
         self._views: dict[View, list[Window]] = {"a7": _in_view(windows, "a7"), "m4": _in_view(windows, "m4")}
         self._starts = {view: [window.address for window in found] for view, found in self._views.items()}
         self._write_listeners: list[WriteListener] = []
+        # How accesses were made that reach one target alone and are allowed: the next one goes there without asking.
+        self._loads: dict[_Way, Callable[[], bytes]] = {}
+        self._stores: dict[_Way, Callable[[bytes], None]] = {}
 
     def listen_writes(self, listener: WriteListener) -> None:
         """Call `listener` after each write that changed a memory bank through the bus (stale translated code)."""
@@ -180,10 +189,16 @@ class Bus:
 
         Raises `BusFault` when a part reaches nothing, or is denied and the platform answers with an abort.
         """
+        way = (self._firewall.state, initiator, address, size)
+        load = self._loads.get(way)
+        if load is not None:
+            return load()
         whole = self._whole(initiator, address, size, AccessKind.READ)
-        if whole is not None:
-            return _load(whole, initiator)
-        return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
+        if whole is None:
+            return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
+        load = _loading(whole, initiator)
+        _keep(self._loads, (self._firewall.state, initiator, address, size), load)
+        return load()
 
     def _whole(self, initiator: Initiator, address: int, size: int, kind: AccessKind) -> _Piece | None:
         """An access as its only piece, if it reaches one target alone, and is allowed: as nearly always."""
@@ -211,9 +226,16 @@ class Bus:
         Raises `BusFault` like `read`, in which case nothing was written.
         """
         data = bytes(data)
+        way = (self._firewall.state, initiator, address, len(data))
+        store = self._stores.get(way)
+        if store is not None:
+            store(data)
+            return
         whole = self._whole(initiator, address, len(data), AccessKind.WRITE)
         if whole is not None:
-            self._store(whole, data, initiator)
+            store = self._storing(whole, initiator)
+            _keep(self._stores, (self._firewall.state, initiator, address, len(data)), store)
+            store(data)
             return
         request = _Request(initiator, AccessKind.WRITE, address, len(data), data)
         for piece, allowed in self._decided(_view_of(initiator), request):
@@ -267,16 +289,21 @@ class Bus:
         return pieces
 
     def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
+        self._storing(piece, initiator)(data)
+
+    def _storing(self, piece: _Piece, initiator: Initiator) -> Callable[[bytes], None]:
+        """What stores the bytes of a piece."""
         if isinstance(piece.target, MemoryBank):
-            if piece.size >= _LARGE and piece.target.holds(piece.offset, data):
-                return  # wiping what is zero already; to drop translated code for it would cost far more than to look
-            piece.target.write(piece.offset, data)
-            for listener in self._write_listeners:
-                listener(piece.target, piece.offset, piece.size)
-            return
-        for at, size in _aligned_parts(piece):
-            value = int.from_bytes(data[at : at + size], "little")
-            piece.target.write(piece.offset + at, size, value, initiator)
+            return partial(self._store_in_bank, piece.target, piece.offset)
+        return partial(_store_in_block, piece.target, piece.offset, tuple(_aligned_parts(piece)), initiator)
+
+    def _store_in_bank(self, bank: MemoryBank, offset: int, data: bytes) -> None:
+        size = len(data)
+        if size >= _LARGE and bank.holds(offset, data):
+            return  # wiping what is zero already; to drop translated code for it would cost far more than to look
+        bank.write(offset, data)
+        for listener in self._write_listeners:
+            listener(bank, offset, size)
 
     # Reports
 
@@ -350,12 +377,31 @@ def _cut(piece: _Piece) -> Iterator[tuple[int, int]]:
 
 
 def _load(piece: _Piece, initiator: Initiator) -> bytes:
+    return _loading(piece, initiator)()
+
+
+def _loading(piece: _Piece, initiator: Initiator) -> Callable[[], bytes]:
+    """What loads the bytes of a piece."""
     if isinstance(piece.target, MemoryBank):
-        return piece.target.read(piece.offset, piece.size)
-    return b"".join(
-        piece.target.read(piece.offset + at, size, initiator).to_bytes(size, "little")
-        for at, size in _aligned_parts(piece)
-    )
+        return partial(piece.target.read, piece.offset, piece.size)
+    return partial(_load_from_block, piece.target, piece.offset, tuple(_aligned_parts(piece)), initiator)
+
+
+def _load_from_block(block: Peripheral, offset: int, parts: Sequence[tuple[int, int]], initiator: Initiator) -> bytes:
+    return b"".join([block.read(offset + at, size, initiator).to_bytes(size, "little") for at, size in parts])
+
+
+def _store_in_block(
+    block: Peripheral, offset: int, parts: Sequence[tuple[int, int]], initiator: Initiator, data: bytes
+) -> None:
+    for at, size in parts:
+        block.write(offset + at, size, int.from_bytes(data[at : at + size], "little"), initiator)
+
+
+def _keep(ways: dict[_Way, _T], way: _Way, access: _T) -> None:
+    if len(ways) >= _MOST_WAYS:
+        ways.clear()
+    ways[way] = access
 
 
 def _fault(request: _Request, address: int, reason: str, hint: str) -> BusFault:

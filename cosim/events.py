@@ -257,6 +257,7 @@ class Record(NamedTuple):
 
 
 Listener = Callable[[Record], None]
+_new_record = tuple.__new__  # what a NamedTuple's own constructor does, without a call into Python
 
 
 class EventLog:
@@ -269,22 +270,30 @@ class EventLog:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.clock: Callable[[], Stamp] = lambda: Stamp(0, "reset", 0, 0)
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, type[Payload] | None]] = []
+        self._told: dict[type[Payload], tuple[Listener, ...]] = {}  # by payload, as they come
 
     def emit(self, payload: Payload) -> None:
         """Append `payload` with the current stamp and tell the listeners."""
-        record = Record(len(self.records), self.clock(), payload)
+        record = _new_record(Record, (len(self.records), self.clock(), payload))
         self.records.append(record)
-        for listener in self._listeners:
+        kind = type(payload)
+        listeners = self._told.get(kind)
+        if listeners is None:
+            listeners = self._told[kind] = tuple(
+                listener for listener, wanted in self._listeners if wanted is None or issubclass(kind, wanted)
+            )
+        for listener in listeners:
             listener(record)
 
     def truncate(self, length: int) -> None:
         """Forget the records from `length` on (a snapshot was restored)."""
         del self.records[length:]
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with every record from now on."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener, kind: type[Payload] | None = None) -> None:
+        """Call `listener` with every record from now on, or with those whose payload is a `kind`."""
+        self._listeners.append((listener, kind))
+        self._told.clear()
 
     def of(self, kind: type[P]) -> list[P]:
         """All payloads of one class, in order."""

@@ -32,6 +32,8 @@ _NAMES = tuple(protection.name for protection in Protection)
 _MASTERS = (Initiator.A7_S, Initiator.A7_NS, Initiator.M4)
 #: TZMA number and size in bytes of the memories that are split by size.
 _TZMA_TARGETS = {"rom": (0, 0x20000), "sysram": (1, 0x40000)}
+#: Of how many sets of register values the answers are kept.
+_MOST_STATES = 64
 
 
 class _Rule(Protocol):
@@ -148,11 +150,11 @@ class Firewall:
             "tzc": _Fixed(Rights.NONE, "TZC=SECURE_ONLY"),
             "secureMonitor": _Fixed(Rights.NONE, "SECURE_MONITOR=SECURE_ONLY"),
         }
-        #: The ranges of each target in which an access is allowed, by who makes it and what it does, while that holds.
-        self._allowed: dict[str, dict[tuple[Initiator, AccessKind], tuple[tuple[int, int], ...]]] = {}
+        #: The ranges of a target in which an access is allowed, by state, target, who makes it and what it does.
+        self._allowed: dict[tuple[int, str, Initiator, AccessKind], tuple[tuple[int, int], ...]] = {}
         self._described = {target: rule.describe() for target, rule in self._rules.items()}
         # First of all listeners: what others do about the event already meets the registers as they are.
-        log.listen(self._on_record)
+        log.listen(self._on_write, RegisterWritten)
         #: The targets about which a register of the ETZPC decides, and its value when the answers were last looked at.
         self._targets_of: dict[str, tuple[str, ...]] = {}
         for target, register in _deciding_registers():
@@ -160,31 +162,41 @@ class Firewall:
         self._seen = dict.fromkeys(self._targets_of, -1)
         self._programmings = tzc.programmings
         self._etzpc = etzpc
+        self._states: dict[tuple[int, ...], int] = {}
+        self._numbers = itertools.count()
+        #: Which registers the answers come from now: while it has a value that it had before, so have all answers.
+        self.state = -1
+        self._settle()
         etzpc.listen(lambda: self._update(self._changed_by_etzpc(), report=True))
         tzc.listen(lambda: self._update(self._changed_by_tzc(), report=True))
 
     def allows(self, initiator: Initiator, target: str, offset: int, size: int, kind: AccessKind) -> bool:
         """Whether an access of `size` bytes at `offset` of `target` is allowed as a whole."""
-        known = self._allowed.get(target)
-        if known is None:
-            known = self._allowed[target] = {}
-        ranges = known.get((initiator, kind))
+        ranges = self._allowed.get((self.state, target, initiator, kind))
         if ranges is None:
-            ranges = known[initiator, kind] = self._ranges(initiator, target, kind)
+            self._settle()  # what is kept for a state must come from its registers, whoever changed them since
+            ranges = self._allowed[self.state, target, initiator, kind] = self._ranges(initiator, target, kind)
         end = offset + size
         for first, last in ranges:  # noqa: SIM110 - asked at every access
             if first <= offset and end <= last:
                 return True
         return False
 
-    def _on_record(self, record: Record) -> None:
+    def _on_write(self, record: Record) -> None:
         payload = record.payload
-        if type(payload) is RegisterWritten:
-            if payload.block == self._etzpc.name:
-                for target in self._targets_of.get(payload.register, ()):
-                    self._allowed.pop(target, None)
-            elif payload.block == self._tzc.name:
-                self._allowed.pop("ddr", None)
+        if isinstance(payload, RegisterWritten) and payload.block in (self._etzpc.name, self._tzc.name):
+            self._settle()
+
+    def _settle(self) -> None:
+        """The registers may have changed: give their values the number that they had before, or a new one."""
+        values = (*map(self._etzpc.value, self._targets_of), self._tzc.programmings)
+        state = self._states.get(values)
+        if state is None:
+            if len(self._states) >= _MOST_STATES:
+                self._states.clear()
+                self._allowed.clear()
+            state = self._states[values] = next(self._numbers)
+        self.state = state
 
     def _changed_by_etzpc(self) -> tuple[str, ...]:
         before, self._seen = self._seen, {register: self._etzpc.value(register) for register in self._seen}
@@ -244,16 +256,15 @@ class Firewall:
 
     def resync(self) -> None:
         """After the models were restored from a snapshot: tell the listeners what differs, log nothing."""
-        self._allowed.clear()  # it may be of registers that changed while nobody could tell
         self._update((*self._changed_by_etzpc(), *self._changed_by_tzc()), report=False)
 
     def _update(self, targets: tuple[str, ...], report: bool) -> None:
+        self._settle()
         changed = []
         if targets:
             for told in self._rule_listeners:
                 told()
         for target in targets:
-            self._allowed.pop(target, None)
             before, after = self._described[target], self._rules[target].describe()
             if before != after:
                 self._described[target] = after
