@@ -99,6 +99,10 @@ class SecureView:
         """Write `data` at the A7 physical `address`. Raises `BusFault`."""
         self._bus.write(Initiator.A7_S, address, data)
 
+    def holds(self, address: int, data: bytes) -> bool:
+        """Whether a read at the A7 physical `address` gives `data`. Raises `BusFault`."""
+        return self._bus.holds(Initiator.A7_S, address, data)
+
 
 class Bus:
     """Routing, firewall and fault answers. Raises `PlatformError` for windows that overlap or exceed their bank."""
@@ -111,9 +115,10 @@ class Bus:
         self._views: dict[View, list[Window]] = {"a7": _in_view(windows, "a7"), "m4": _in_view(windows, "m4")}
         self._starts = {view: [window.address for window in found] for view, found in self._views.items()}
         self._write_listeners: list[WriteListener] = []
-        # How accesses were made that reach one target alone and are allowed: the next one goes there without asking.
+        # How accesses were made that are allowed as a whole: the next one goes there without asking.
         self._loads: dict[_Way, Callable[[], bytes]] = {}
         self._stores: dict[_Way, Callable[[bytes], None]] = {}
+        self._compares: dict[_Way, Callable[[bytes], bool]] = {}
 
     def listen_writes(self, listener: WriteListener) -> None:
         """Call `listener` after each write that changed a memory bank through the bus (stale translated code)."""
@@ -151,9 +156,9 @@ class Bus:
                 return Outcome(0, self.deny is Deny.ABORT)
         if kind is AccessKind.WRITE:
             for piece in pieces:
-                self._store(piece, data[piece.start : piece.end], initiator)
+                self._storing(piece, initiator)(data)
             return Outcome(0, False)
-        data = _load(pieces[0], initiator) if len(pieces) == 1 else b"".join(_load(p, initiator) for p in pieces)
+        data = b"".join([_loading(piece, initiator)() for piece in pieces])
         return Outcome(int.from_bytes(data, "little"), False)
 
     def denial(self, initiator: Initiator, kind: AccessKind, address: int, size: int) -> Callable[[int], None] | None:
@@ -189,26 +194,33 @@ class Bus:
 
         Raises `BusFault` when a part reaches nothing, or is denied and the platform answers with an abort.
         """
-        way = (self._firewall.state, initiator, address, size)
-        load = self._loads.get(way)
+        load = self._loads.get((self._firewall.state, initiator, address, size))
         if load is not None:
             return load()
-        whole = self._whole(initiator, address, size, AccessKind.READ)
-        if whole is None:
+        pieces = self._allowed(initiator, AccessKind.READ, address, size)
+        if not pieces:
             return self._read(_view_of(initiator), _Request(initiator, AccessKind.READ, address, size))
-        load = _loading(whole, initiator)
+        load = _one_or_all(_joined, [_loading(piece, initiator) for piece in pieces])
         _keep(self._loads, (self._firewall.state, initiator, address, size), load)
         return load()
 
-    def _whole(self, initiator: Initiator, address: int, size: int, kind: AccessKind) -> _Piece | None:
-        """An access as its only piece, if it reaches one target alone, and is allowed: as nearly always."""
-        window = self.window_at(_view_of(initiator), address)
-        if window is None or not 0 < size <= window.address + window.size - address:
-            return None
-        target, offset = window.target, window.offset + address - window.address
-        if not self._firewall.allows(initiator, target.name, offset, size, kind):
-            return None
-        return _Piece(target, offset, size, 0)
+    def holds(self, initiator: Initiator, address: int, data: bytes) -> bool:
+        """Whether `read` gives `data`; of memory nothing is copied. Raises `BusFault` like `read`."""
+        holds = self._compares.get((self._firewall.state, initiator, address, len(data)))
+        if holds is not None:
+            return holds(data)
+        pieces = self._allowed(initiator, AccessKind.READ, address, len(data))
+        if not pieces or not all(isinstance(piece.target, MemoryBank) for piece in pieces):
+            return self.read(initiator, address, len(data)) == data
+        holds = _one_or_all(_all_hold, [_comparing(piece) for piece in pieces])
+        _keep(self._compares, (self._firewall.state, initiator, address, len(data)), holds)
+        return holds(data)
+
+    def _allowed(self, initiator: Initiator, kind: AccessKind, address: int, size: int) -> list[_Piece]:
+        """The parts of an access if all of it is allowed, as nearly always; else, or if it reaches nothing, none."""
+        pieces = self._pieces(_view_of(initiator), address, size)
+        allows = self._firewall.allows
+        return pieces if all(allows(initiator, p.target.name, p.offset, p.size, kind) for p in pieces) else []
 
     def debug_read(self, core_view: View, address: int, size: int) -> bytes:
         """`size` bytes as the given core's address map shows them, past the firewall. Raises `BusFault`."""
@@ -218,7 +230,7 @@ class Bus:
         """Write `data` where the given core's address map shows it, past the firewall. Raises `BusFault`."""
         request = _Request(Initiator.DEBUG, AccessKind.WRITE, address, len(data), data)
         for piece, _ in self._decided(core_view, request):
-            self._store(piece, data[piece.start : piece.end], Initiator.DEBUG)
+            self._storing(piece, Initiator.DEBUG)(data)
 
     def write(self, initiator: Initiator, address: int, data: bytes) -> None:
         """Write `data` at `address`, across windows if need be; denied parts are ignored.
@@ -226,25 +238,24 @@ class Bus:
         Raises `BusFault` like `read`, in which case nothing was written.
         """
         data = bytes(data)
-        way = (self._firewall.state, initiator, address, len(data))
-        store = self._stores.get(way)
+        store = self._stores.get((self._firewall.state, initiator, address, len(data)))
         if store is not None:
             store(data)
             return
-        whole = self._whole(initiator, address, len(data), AccessKind.WRITE)
-        if whole is not None:
-            store = self._storing(whole, initiator)
+        pieces = self._allowed(initiator, AccessKind.WRITE, address, len(data))
+        if pieces:
+            store = _one_or_all(_each, [self._storing(piece, initiator) for piece in pieces])
             _keep(self._stores, (self._firewall.state, initiator, address, len(data)), store)
             store(data)
             return
         request = _Request(initiator, AccessKind.WRITE, address, len(data), data)
         for piece, allowed in self._decided(_view_of(initiator), request):
             if allowed:
-                self._store(piece, data[piece.start : piece.end], initiator)
+                self._storing(piece, initiator)(data)
 
     def _read(self, view: View, request: _Request) -> bytes:
         decided = self._decided(view, request)
-        return b"".join(_load(p, request.initiator) if allowed else bytes(p.size) for p, allowed in decided)
+        return b"".join(_loading(p, request.initiator)() if allowed else bytes(p.size) for p, allowed in decided)
 
     def _decided(self, view: View, request: _Request) -> list[tuple[_Piece, bool]]:
         """The request cut where the rights change, each part with whether it is allowed; denied parts are reported."""
@@ -288,20 +299,17 @@ class Bus:
             start += part
         return pieces
 
-    def _store(self, piece: _Piece, data: bytes, initiator: Initiator) -> None:
-        self._storing(piece, initiator)(data)
-
     def _storing(self, piece: _Piece, initiator: Initiator) -> Callable[[bytes], None]:
-        """What stores the bytes of a piece."""
+        """What stores a piece of the data of an access."""
         if isinstance(piece.target, MemoryBank):
-            return partial(self._store_in_bank, piece.target, piece.offset)
-        return partial(_store_in_block, piece.target, piece.offset, tuple(_aligned_parts(piece)), initiator)
+            return partial(self._store_in_bank, piece.target, piece.offset, piece.start, piece.size)
+        parts = tuple((piece.offset + at, piece.start + at, size) for at, size in _aligned_parts(piece))
+        return partial(_store_in_block, piece.target, parts, initiator)
 
-    def _store_in_bank(self, bank: MemoryBank, offset: int, data: bytes) -> None:
-        size = len(data)
-        if size >= _LARGE and bank.holds(offset, data):
+    def _store_in_bank(self, bank: MemoryBank, offset: int, start: int, size: int, data: bytes) -> None:
+        if size >= _LARGE and bank.holds(offset, data, start, size):
             return  # wiping what is zero already; to drop translated code for it would cost far more than to look
-        bank.write(offset, data)
+        bank.write(offset, data[start : start + size])
         for listener in self._write_listeners:
             listener(bank, offset, size)
 
@@ -376,26 +384,47 @@ def _cut(piece: _Piece) -> Iterator[tuple[int, int]]:
         at += size
 
 
-def _load(piece: _Piece, initiator: Initiator) -> bytes:
-    return _loading(piece, initiator)()
-
-
 def _loading(piece: _Piece, initiator: Initiator) -> Callable[[], bytes]:
-    """What loads the bytes of a piece."""
+    """What loads a piece."""
     if isinstance(piece.target, MemoryBank):
         return partial(piece.target.read, piece.offset, piece.size)
-    return partial(_load_from_block, piece.target, piece.offset, tuple(_aligned_parts(piece)), initiator)
+    parts = tuple((piece.offset + at, size) for at, size in _aligned_parts(piece))
+    return partial(_load_from_block, piece.target, parts, initiator)
 
 
-def _load_from_block(block: Peripheral, offset: int, parts: Sequence[tuple[int, int]], initiator: Initiator) -> bytes:
-    return b"".join([block.read(offset + at, size, initiator).to_bytes(size, "little") for at, size in parts])
+def _load_from_block(block: Peripheral, parts: Sequence[tuple[int, int]], initiator: Initiator) -> bytes:
+    return b"".join([block.read(offset, size, initiator).to_bytes(size, "little") for offset, size in parts])
 
 
 def _store_in_block(
-    block: Peripheral, offset: int, parts: Sequence[tuple[int, int]], initiator: Initiator, data: bytes
+    block: Peripheral, parts: Sequence[tuple[int, int, int]], initiator: Initiator, data: bytes
 ) -> None:
-    for at, size in parts:
-        block.write(offset + at, size, int.from_bytes(data[at : at + size], "little"), initiator)
+    for offset, start, size in parts:
+        block.write(offset, size, int.from_bytes(data[start : start + size], "little"), initiator)
+
+
+def _comparing(piece: _Piece) -> Callable[[bytes], bool]:
+    """What compares a piece of memory with its part of some data."""
+    bank = piece.target
+    assert isinstance(bank, MemoryBank)
+    return lambda data: bank.holds(piece.offset, data, piece.start, piece.size)
+
+
+def _joined(loads: Sequence[Callable[[], bytes]]) -> bytes:
+    return b"".join([load() for load in loads])
+
+
+def _each(stores: Sequence[Callable[[bytes], None]], data: bytes) -> None:
+    for store in stores:
+        store(data)
+
+
+def _all_hold(compares: Sequence[Callable[[bytes], bool]], data: bytes) -> bool:
+    return all(holds(data) for holds in compares)
+
+
+def _one_or_all(all_of: Callable[..., _T], ways: list[Callable[..., _T]]) -> Callable[..., _T]:
+    return ways[0] if len(ways) == 1 else partial(all_of, ways)
 
 
 def _keep(ways: dict[_Way, _T], way: _Way, access: _T) -> None:

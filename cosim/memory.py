@@ -32,7 +32,7 @@ _MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap module does not name it
 #: The C library. There is none to ask for by None on Windows, where banks cannot be made but modules can be imported.
 _LIBC = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None, use_errno=True)
 _memcmp = _LIBC.memcmp
-_memcmp.argtypes = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
+_memcmp.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,17 @@ class MemoryBank:
         self._memory[offset : offset + len(data)] = data
         self._used.add(offset - offset % CHUNK)
 
-    def holds(self, offset: int, data: bytes) -> bool:
-        """Whether the bytes at `offset` are `data`; copies nothing. Raises `BusFault` outside the bank."""
-        self._check(offset, len(data))
-        return not _memcmp(self._address + offset, data, len(data))
+    def holds(self, offset: int, data: bytes, start: int = 0, size: int | None = None) -> bool:
+        """Whether the bytes at `offset` are `data`, or `size` bytes of it from `start`; copies nothing.
+
+        Raises `BusFault` outside the bank or the data.
+        """
+        size = len(data) if size is None else size
+        self._check(offset, size)
+        if not 0 <= start <= start + size <= len(data):
+            raise BusFault(f"bytes {start} to {start + size} of {len(data)} are compared", address=offset, size=size)
+        first = (ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0) + start if start else data
+        return not _memcmp(self._address + offset, first, size)
 
     def fill(self, offset: int, size: int, value: int = 0) -> None:
         """Set `size` bytes at `offset` to the byte `value`. Raises `BusFault` outside the bank."""

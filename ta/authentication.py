@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ta.events import AuthenticationStep
@@ -52,15 +50,23 @@ class SignedHeader:
         return _sign_type(self.tlvs.find(TlvType.SIGNTYPE))
 
 
-@contextmanager
-def step(sink: Sink, name: str, detail: str) -> Iterator[None]:
+class step:  # noqa: N801 - used as a statement
     """Report one step: `detail` when it passed, the reason when it was refused."""
-    try:
-        yield
-    except (RefusedError, TaDeathError) as error:
-        sink(AuthenticationStep(name, False, error.message))
-        raise
-    sink(AuthenticationStep(name, True, detail))
+
+    __slots__ = "_detail", "_name", "_sink"
+
+    def __init__(self, sink: Sink, name: str, detail: str) -> None:
+        self._sink, self._name, self._detail = sink, name, detail
+
+    def __enter__(self) -> None:
+        """The step begins."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """It ended; what it raised goes on."""
+        if error is None:
+            self._sink(AuthenticationStep(self._name, True, self._detail))
+        elif isinstance(error, (RefusedError, TaDeathError)):
+            self._sink(AuthenticationStep(self._name, False, error.message))
 
 
 def copy_lengths(buffer: ClientBuffer) -> tuple[int, int, bytes]:

@@ -6,8 +6,6 @@ and has a header of 8 bytes. Blocks come and go in stack order here, so a count 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ta.results import DeathCause, RefusedError, TaDeathError, TeeResult
@@ -70,15 +68,25 @@ class TaHeap:
         self.used += gross
         return address
 
-    @contextmanager
-    def block(self, size: int, what: str) -> Iterator[int]:
-        """A block that is freed at the end of the `with`; yields its user address. Raises OUT_OF_MEMORY."""
-        before = self.used
-        address = self.allocate(size, what)
-        try:
-            yield address
-        finally:
-            self.used = before
+    def block(self, size: int, what: str) -> _Borrowed:
+        """A block that is freed at the end of the `with`, which gives its user address. Raises OUT_OF_MEMORY."""
+        return _Borrowed(self, size, what)
+
+
+class _Borrowed:
+    """A block of a heap for the time of a `with`."""
+
+    __slots__ = "_before", "_heap", "_size", "_what"
+
+    def __init__(self, heap: TaHeap, size: int, what: str) -> None:
+        self._heap, self._size, self._what, self._before = heap, size, what, heap.used
+
+    def __enter__(self) -> int:
+        self._before = self._heap.used
+        return self._heap.allocate(self._size, self._what)
+
+    def __exit__(self, *_error: object) -> None:
+        self._heap.used = self._before
 
 
 def _round_up(size: int) -> int:

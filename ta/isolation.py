@@ -35,10 +35,16 @@ def decprot_fields(attributes: dict[int, DecprotAttribute]) -> dict[int, tuple[i
     return registers
 
 
-def write_decprot(bus: SecureBus, attributes: dict[int, DecprotAttribute]) -> None:
-    """Set the attributes of some identifiers and leave the others as they are."""
-    for address, (mask, value) in decprot_fields(attributes).items():
+def write_fields(bus: SecureBus, fields: dict[int, tuple[int, int]]) -> None:
+    """Set some fields, as `decprot_fields` gives them, and leave the others as they are."""
+    for address, (mask, value) in fields.items():
         write32(bus, address, read32(bus, address) & ~mask | value)
+
+
+#: The fields of the isolated banks when all of them have an attribute.
+_FIELDS = {
+    attribute: decprot_fields({bank.decprot_id: attribute for bank in ISOLATED_BANKS}) for attribute in DecprotAttribute
+}
 
 
 class Isolation:
@@ -85,9 +91,9 @@ class Isolation:
         if not self._enabled:
             return
         if not self._is(attribute):
-            write_decprot(self._bus, {bank.decprot_id: attribute for bank in ISOLATED_BANKS})
+            write_fields(self._bus, _FIELDS[attribute])
         self.require(attribute)
 
     def _is(self, attribute: DecprotAttribute) -> bool:
-        wanted = decprot_fields({bank.decprot_id: attribute for bank in ISOLATED_BANKS})
-        return all(read32(self._bus, address) & mask == value for address, (mask, value) in wanted.items())
+        fields = _FIELDS[attribute].items()
+        return all(read32(self._bus, address) & mask == value for address, (mask, value) in fields)

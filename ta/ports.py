@@ -23,6 +23,10 @@ class SecureBus(Protocol):
         """Write `data` at the A7 physical `address`. Raises `ta.errors.BusFault`."""
         ...
 
+    def holds(self, address: int, data: bytes) -> bool:
+        """Whether a read at the A7 physical `address` gives `data`. Raises `ta.errors.BusFault`."""
+        ...
+
 
 def read32(bus: SecureBus, address: int) -> int:
     """Read one little-endian 32-bit register or word."""

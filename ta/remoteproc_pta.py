@@ -37,6 +37,8 @@ from ta.signature import PublicKey, confirm, verify_strict, verify_upstream
 
 PTA_UUID = "54af4a68-19be-40d7-bbe6-8950350a8744"
 M4_PROCESSOR_ID = 0
+#: What a region holds when it holds nothing, by its size; to make that takes longer than to store it.
+_ZEROS = {region.size: bytes(region.size) for region in REGIONS}
 
 
 class PtaState(enum.Enum):
@@ -232,13 +234,19 @@ class RemoteprocPta:
         """Look whether anything is left in the regions, and if so zero them (again). Raises BAD_STATE in ON."""
         self._require(PtaState.OFF)
         self.isolation.secure()
-        if any(self.loaded(region.pa, region.size) != bytes(region.size) for region in REGIONS):
+        if not all(self._empty(region) for region in REGIONS):
             self.wipe(reason)
 
     def loaded(self, pa: int, size: int) -> bytes:
         """Bytes of the processor's memory as they lie there. Raises GENERIC."""
         try:
             return self._bus.read(pa, size)
+        except BusFault as fault:
+            raise _unmapped(fault) from fault
+
+    def _empty(self, region: Region) -> bool:
+        try:
+            return self._bus.holds(region.pa, _ZEROS[region.size])
         except BusFault as fault:
             raise _unmapped(fault) from fault
 
@@ -303,7 +311,7 @@ class RemoteprocPta:
         self._sink(ProcessorStopped(processor_id))
 
     def _wipe(self, name: str, pa: int, size: int, reason: str) -> None:
-        self._bus.write(pa, bytes(size))
+        self._bus.write(pa, _ZEROS.get(size) or bytes(size))
         self._sink(MemoryWiped(name, pa, size, reason))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ta.isolation import DecprotAttribute, write_decprot
+from ta.isolation import DecprotAttribute, decprot_fields, write_fields
 from ta.memory_map import (
     ETZPC_DECPROT_LOCK0,
     ETZPC_TZMA0_SIZE,
@@ -78,7 +78,7 @@ def configure_machine(bus: SecureBus) -> None:
     _configure_tzc(bus)
     write32(bus, ETZPC_TZMA0_SIZE, TZMA_ALL_SECURE)
     write32(bus, ETZPC_TZMA1_SIZE, TZMA_ALL_SECURE)
-    write_decprot(bus, BOARD_DECPROT)
+    write_fields(bus, decprot_fields(BOARD_DECPROT))
     for identifier in BOARD_LOCKED:
         write32(bus, ETZPC_DECPROT_LOCK0 + 4 * (identifier // 32), 1 << identifier % 32)
 

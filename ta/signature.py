@@ -21,6 +21,7 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 _OID_SHA256 = bytes.fromhex("0609608648016503040201")
 _NULL = bytes.fromhex("0500")
 _P256_FIELD = 32
+_SHA256_DIGEST = utils.Prehashed(SHA256())
 
 
 def describe_key(key: PublicKey) -> str:
@@ -49,13 +50,13 @@ def verify_strict(key: PublicKey, digest: bytes, signature: bytes, sign_type: Si
 
     Raises `RefusedError` with SIGNATURE_INVALID, or NOT_SUPPORTED when the key is of another kind.
     """
-    prehashed = utils.Prehashed(SHA256())
     try:
         if isinstance(key, rsa.RSAPublicKey) and sign_type is SignType.RSASSA_PKCS1_V1_5_SHA256:
             _check_length(key, signature)
-            key.verify(signature, digest, padding.PKCS1v15(), prehashed)
+            numbers = key.public_numbers()
+            _verify_rsa(numbers.e, numbers.n, signature, digest)
         elif isinstance(key, ec.EllipticCurvePublicKey) and sign_type is SignType.ECDSA_P256_SHA256:
-            key.verify(_der_signature(signature), digest, ec.ECDSA(prehashed))
+            key.verify(_der_signature(signature), digest, ec.ECDSA(_SHA256_DIGEST))
         else:
             raise RefusedError(
                 TeeResult.NOT_SUPPORTED,
@@ -87,7 +88,21 @@ def confirm(key: PublicKey, digest: bytes, signature: bytes, sign_type: SignType
     return True
 
 
-# A campaign asks about the same signature thousands of times, and this is a third of a decision.
+# A campaign asks about the same signature thousands of times, and each of these is a third of a decision. What is asked
+# about are all the bytes that the answer depends on. One statement each, and what is raised is not kept: so nothing
+# that a fault makes of a decision can stay behind.
+
+
+@functools.lru_cache(maxsize=16)
+def _verify_rsa(exponent: int, modulus: int, signature: bytes, digest: bytes) -> None:
+    _rsa_key(exponent, modulus).verify(signature, digest, padding.PKCS1v15(), _SHA256_DIGEST)
+
+
+@functools.lru_cache(maxsize=16)
+def _rsa_key(exponent: int, modulus: int) -> rsa.RSAPublicKey:
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
 @functools.lru_cache(maxsize=16)
 def _public_operation(representative: int, exponent: int, modulus: int) -> int:
     return pow(representative, exponent, modulus)

@@ -25,6 +25,7 @@ MAX_SESSIONS = 64
 #: Stands for the enumeration PTA where a session names its TA instance; those count from 1.
 _ENUMERATION = 0
 _ID_ONLY = param_types(ParamType.VALUE_INPUT)
+_COMMAND_NAMES = {int(command): command.name for command in Command}
 
 
 @dataclass(frozen=True)
@@ -200,4 +201,4 @@ def _refuse_pta(types: int) -> None:
 
 
 def _command_name(command: int) -> str:
-    return next((known.name for known in Command if known == command), f"0x{command:x}")
+    return _COMMAND_NAMES.get(command) or f"0x{command:x}"

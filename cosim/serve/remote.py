@@ -50,9 +50,10 @@ class RemoteBank(MemoryBank):
             part = data[at - offset : at - offset + MOST_DATA]
             self._connection.ask(Kind.WRITE_MEM, protocol.write_mem(self.name, at, part))
 
-    def holds(self, offset: int, data: bytes) -> bool:
-        """Whether the bytes at `offset` are `data`. Raises `BusFault` outside the bank."""
-        return self.read(offset, len(data)) == data
+    def holds(self, offset: int, data: bytes, start: int = 0, size: int | None = None) -> bool:
+        """Whether the bytes at `offset` are `data`, or `size` bytes of it from `start`. Raises `BusFault` outside."""
+        wanted = data[start:] if size is None else data[start : start + size]
+        return self.read(offset, len(wanted)) == wanted
 
     def fill(self, offset: int, size: int, value: int = 0) -> None:
         """Set `size` bytes at `offset` to the byte `value`. Raises `BusFault` outside the bank."""

@@ -81,6 +81,9 @@ class WatchedBus:
         self.dirty = self.dirty or block is self.retram or block is self.sram
         block[offset : offset + len(data)] = data
 
+    def holds(self, address: int, data: bytes) -> bool:
+        return self.read(address, len(data)) == data
+
     def forget(self) -> None:
         """The M4's memories as at power-on, and a fresh budget."""
         self.moved = 0

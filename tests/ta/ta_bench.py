@@ -68,6 +68,9 @@ class FakeBus:
         block[offset : offset + len(data)] = data
         self.memory_writes.append((address, len(data)))
 
+    def holds(self, address: int, data: bytes) -> bool:
+        return self.read(address, len(data)) == data
+
     def _find(self, address: int, size: int) -> tuple[bytearray, int]:
         fixed = ((RETRAM, self.retram), (SRAM, self.sram), (SRAM_ALIAS, self.sram))
         for base, block in (*fixed, *self.ram.items()):
