@@ -89,7 +89,7 @@ class LoadedRange:
 
 
 #: The events that are part of the story.
-_TELLING = frozenset({
+TELLING = frozenset({
     CommandInvoked, CommandReturned, CoreHeld, ImageAuthenticated, MemoryWiped, ProcessorStarted, ProcessorStopped,
     ResourceTableLocated, SegmentLoaded, SegmentRefused, TaDied,
 })  # fmt: skip
@@ -106,6 +106,8 @@ class ImageHistory:
         self.authenticated = False
         self.started = False
         self.was_started = False
+        #: `started` as it was before the last payload.
+        self.started_before = False
         self.segments: tuple[LoadedRange, ...] = ()
         self.table: ResourceTableLocated | None = None
         self.first_instruction = False
@@ -129,7 +131,8 @@ class ImageHistory:
         self.stopping = False
         self.m4_retired = None
         self.given_up = None
-        if type(payload) not in _TELLING:  # nearly all of them, and every monitor of a campaign asks about each
+        self.started_before = self.started
+        if type(payload) not in TELLING:  # nearly all of them, and every monitor of a campaign asks about each
             return
         if isinstance(payload, CommandInvoked):
             self._invoked(payload)

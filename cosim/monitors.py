@@ -17,17 +17,18 @@ from typing import ClassVar
 
 from cosim.events import (
     AccessDenied,
+    CoreHeld,
     CoreReleased,
     EventLog,
     FirewallChanged,
+    FirstInstruction,
     ForeignWrite,
-    MachineEvent,
     MonitorBroken,
     Payload,
     Record,
     RegisterWritten,
 )
-from cosim.image_history import Command, ImageHistory, LoadedRange, bank_of, command_of
+from cosim.image_history import TELLING, Command, ImageHistory, LoadedRange, bank_of, command_of
 from ta.errors import BusFault
 from ta.events import (
     CommandInvoked,
@@ -36,7 +37,6 @@ from ta.events import (
     ProcessorStarted,
     ResourceTableLocated,
     TaDied,
-    TaEvent,
 )
 
 #: Reads `size` bytes at an A7 physical address without side effects and without the firewall.
@@ -46,6 +46,7 @@ DebugRead = Callable[[int, int], bytes]
 ISOLATED_BANKS = ("retram", "sram1", "sram2")
 CLOSED_ATTRIBUTES = ("S_RW", "MCU_ISOLATION")
 BOOT_MCU = 1
+M4 = "m4"
 _MOST_REPORTS = 16
 
 
@@ -125,18 +126,18 @@ class NothingRunsUnauthenticated(Monitor):
     name = "no-run-before-authentication"
     description = "The M4 runs nothing before its image was authenticated and the TA started it."
     idle = "no image was offered and the M4 was not released"
-    concerns = (TaEvent, MachineEvent)  # any event of the M4 tells how many instructions it retired
+    # Besides, any event of the M4 tells how many instructions it retired.
+    concerns = (CoreReleased, CoreHeld, FirstInstruction, CommandInvoked, CommandReturned)
 
     def __init__(self, image: ImageHistory, report: Report) -> None:
         super().__init__(image, report)
         self._retired = 0
-        self._may_run = False
 
     def observe(self, record: Record) -> None:
         """Check releases and every sign of retired instructions."""
         image = self.image
         # The record of the hold itself tells of instructions that retired while the core was allowed to run.
-        allowed, self._may_run = self._may_run or image.started, image.started
+        allowed = image.started_before or image.started
         if isinstance(record.payload, CoreReleased) and record.payload.core == "m4" and not image.authenticated:
             self._break(record, "the M4 was released from hold boot while no authenticated image was in memory")
         if image.first_instruction:
@@ -146,7 +147,7 @@ class NothingRunsUnauthenticated(Monitor):
                 self._break(record, "the M4 executes although the TA did not start it")
             else:
                 self._hold(record, "the M4's first instruction came after authentication and START")
-        if record.stamp.core == "m4" or image.m4_retired is not None:
+        if record.stamp.core == M4 or image.m4_retired is not None:
             retired = record.stamp.instructions if image.m4_retired is None else image.m4_retired
             if retired > self._retired and not allowed:
                 self._break(record, f"the M4 retired {retired - self._retired} instructions before START")
@@ -327,8 +328,9 @@ class Monitors:
             log.emit(MonitorBroken(name, detail))
 
         self._image = image = ImageHistory()
+        self._of_the_m4 = NothingRunsUnauthenticated(image, report)
         self.monitors: tuple[Monitor, ...] = (
-            NothingRunsUnauthenticated(image, report),
+            self._of_the_m4,
             LoadedImageUntouched(image, report, read, isolated=isolated),
             TableAsAuthenticated(image, report, read),
             NothingLeftBehind(image, report, read),
@@ -347,6 +349,10 @@ class Monitors:
         concerned = self._concerned.get(kind)
         if concerned is None:
             concerned = self._concerned[kind] = tuple(m for m in self.monitors if issubclass(kind, m.concerns))
+        if record.stamp.core == M4 and self._of_the_m4 not in concerned:
+            concerned = (self._of_the_m4, *concerned)
+        if not concerned and kind not in TELLING:
+            return
         self._image.feed(record.payload)
         for monitor in concerned:
             if type(monitor) is not without:

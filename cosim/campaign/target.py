@@ -45,15 +45,9 @@ M4_BUDGET_PS = 10**7
 #: In how many parts it does so when someone wants to act in between.
 _SLICES = 5
 #: Anything of these means that more than the secure world's own state has changed.
-_TRACES = (
-    MemoryWiped,
-    SegmentLoaded,
-    SegmentRefused,
-    RegisterWritten,
-    FirewallChanged,
-    ForeignWrite,
-    CoreReleased,
-)
+_TRACES = frozenset({
+    MemoryWiped, SegmentLoaded, SegmentRefused, RegisterWritten, FirewallChanged, ForeignWrite, CoreReleased,
+})  # fmt: skip
 _BY_CRYPTOGRAPHY = (TeeResult.SECURITY, TeeResult.SIGNATURE_INVALID)
 
 
@@ -216,10 +210,11 @@ class Target:
                 return Judgement(Verdict.BYPASS, f"{result.name}: {result.detail}")
         records = self.soc.log.records[self._base.records :]
         payloads = [record.payload for record in records]
-        died = next((p for p in payloads if isinstance(p, TaDied)), None)
-        if deaths and died is not None:
+        kinds = set(map(type, payloads))
+        if deaths and TaDied in kinds:
+            died = next(p for p in payloads if isinstance(p, TaDied))
             return Judgement(Verdict.HANG, f"the TA died ({died.cause}, {died.weakness}): {died.detail}")
-        if any(isinstance(p, ProcessorStarted) for p in payloads):
+        if ProcessorStarted in kinds:
             return Judgement(Verdict.BENIGN, "started, and what ran and what was reported is the signed image")
         answers = [p for p in payloads if isinstance(p, CommandReturned) and p.result]
         if not answers:
@@ -234,7 +229,7 @@ class Target:
 
     def _listen(self, record: Record) -> None:
         payload = record.payload
-        if isinstance(payload, _TRACES):
+        if type(payload) in _TRACES:
             self._dirty = True
         self._feed(record)
         if isinstance(payload, ProcessorStarted) and self._reference is not None and not self._vendor:
