@@ -151,7 +151,7 @@ def _windows(platform: Platform, targets: Mapping[str, Target]) -> list[Window]:
 def _unmodelled(windows: list[Window], blocks: dict[str, Peripheral], log: EventLog) -> list[Window]:
     """Windows and, added to `blocks`, the blocks for what the peripheral map has beyond the description."""
     found = []
-    for region in uncovered((window.address, window.end) for window in windows):
+    for region in uncovered(tuple((window.address, window.end) for window in windows)):
         block = blocks.setdefault(region.name, Unmodelled(region.name, region.base, log))
         found.append(Window(region.address, region.size, block, region.address - region.base, None))
     return found

@@ -8,8 +8,9 @@ peripherals is one more such block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cosim.access import AccessKind, Initiator
 from cosim.errors import EngineError
@@ -87,7 +88,8 @@ class UnmodelledUse:
     initiator: str
 
 
-def uncovered(covered: Iterable[tuple[int, int]]) -> tuple[Region, ...]:
+@lru_cache(maxsize=4)  # processes that make many SoCs make them of one description
+def uncovered(covered: tuple[tuple[int, int], ...]) -> tuple[Region, ...]:
     """The peripheral map without the pages that the address ranges `covered` (start, end) touch, by address."""
     # Only what lies in the map: hundreds of MiB of DDR are as many pages that no segment has.
     inside = ((max(start, MAP_START), min(end, MAP_END)) for start, end in covered)

@@ -214,6 +214,29 @@ def test_bulk_accesses_cross_windows(board: Board) -> None:
     assert board.writes == [("sram1", 0x1FF00, 256), ("sram2", 0, 256)]
 
 
+def test_memory_is_compared_across_windows_and_as_a_read_would_see_it(board: Board) -> None:
+    data = bytes(range(256)) * 2
+    for _ in range(2):  # the second time it goes the way of the first
+        board.bus.write(S, SRAM2 - 256, data)
+        assert board.bus.holds(S, SRAM2_ALIAS - 256, data)
+        for at in (0, 255, 256, 511):
+            board.bus.write(S, SRAM2 - 256 + at, bytes([data[at] ^ 1]))
+            assert not board.bus.holds(S, SRAM2 - 256, data)
+            board.bus.write(S, SRAM2 - 256 + at, data[at : at + 1])
+    board.protect(0xFFFFFFFB)  # SRAM2 isolated
+    assert not board.bus.holds(S, SRAM2 - 256, data)
+    assert board.bus.holds(S, SRAM2 - 256, data[:256] + bytes(256))
+    assert board.bus.holds(S, ETZPC + 0x024, (0xFFFFFFFB).to_bytes(4, "little"))
+
+
+def test_large_writes_across_windows_tell_of_what_they_change_alone(board: Board) -> None:
+    data = bytes(0x1000) + b"\1" + bytes(0xFFF)
+    for _ in range(2):
+        board.bus.write(S, SRAM2 - 0x1000, data)
+        assert board.writes == [("sram2", 0, 0x1000)]
+        assert board.bus.read(S, SRAM2 - 0x1000, 0x2000) == data
+
+
 def test_a_bulk_access_of_no_bytes_is_nothing(board: Board) -> None:
     board.bus.write(S, 0x90000000, b"")
     assert board.bus.read(S, 0x90000000, 0) == b""

@@ -40,6 +40,17 @@ def test_the_host_address_shows_the_same_bytes_both_ways(bank: MemoryBank) -> No
     assert bank.read(8, 4) == b"wxyz"
 
 
+def test_bytes_are_compared_with_a_part_of_others_and_never_beyond_them(bank: MemoryBank) -> None:
+    bank.write(8, b"abcd")
+    assert bank.holds(8, b"abcd")
+    assert bank.holds(8, b"--abcd--", 2, 4)
+    assert not bank.holds(8, b"--abcd--", 1, 4)
+    assert bank.holds(8, b"", 0, 0)
+    for start, size in ((5, 4), (-1, 4), (0, 9), (8, 1)):
+        with pytest.raises(BusFault):
+            bank.holds(8, b"--abcd--", start, size)
+
+
 def test_fill_sets_exactly_its_range(bank: MemoryBank) -> None:
     bank.fill(CHUNK - 1, CHUNK + 2, 0x5A)
     assert bank.read(CHUNK - 2, 2) == b"\x00\x5a"

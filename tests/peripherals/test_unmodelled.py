@@ -78,7 +78,7 @@ def test_a_snapshot_keeps_values_and_what_was_reported(block: Unmodelled) -> Non
 
 
 def test_regions_and_what_is_covered_make_up_the_map_without_overlap() -> None:
-    covered = [(0x4000A000, 0x4000A400), (0x50000000, 0x50001000)]
+    covered = ((0x4000A000, 0x4000A400), (0x50000000, 0x50001000))
     pages = [page for r in uncovered(covered) for page in range(r.address // 0x1000, (r.address + r.size) // 0x1000)]
     pages += [0x4000A, 0x50000]
     assert sorted(pages) == sorted(

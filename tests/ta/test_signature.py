@@ -59,6 +59,21 @@ def test_a_standard_signature_is_valid_for_both() -> None:
     assert upstream(signature) is strict(signature) is TeeResult.SUCCESS
 
 
+def test_what_was_accepted_before_vouches_for_nothing_else() -> None:
+    signature, other = sign(GOOD), private_key("trusted4096").public_key()
+    assert strict(signature) is strict(signature) is TeeResult.SUCCESS
+    for at in (0, SIZE - 1):
+        damaged = signature[:at] + bytes([signature[at] ^ 1]) + signature[at + 1 :]
+        assert strict(damaged) is strict(damaged) is TeeResult.SIGNATURE_INVALID
+    with pytest.raises(RefusedError, match="does not match"):
+        verify_strict(PUBLIC, hashlib.sha256(b"other header").digest(), signature, RSA)
+    with pytest.raises(RefusedError, match="RSA-4096"):
+        verify_strict(other, DIGEST, signature, RSA)
+    another = rsa.generate_private_key(65537, 8 * SIZE).public_key()
+    assert strict(signature, another) is TeeResult.SIGNATURE_INVALID
+    assert strict(signature) is TeeResult.SUCCESS
+
+
 @pytest.mark.parametrize(
     "info", [bytes.fromhex("302f300b") + OID + b"\x04\x20" + DIGEST, b"\x31" + GOOD[1:]], ids=["no NULL", "outer SET"]
 )
