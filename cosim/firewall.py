@@ -184,7 +184,8 @@ class Firewall:
 
     def _on_write(self, record: Record) -> None:
         payload = record.payload
-        if isinstance(payload, RegisterWritten) and payload.block in (self._etzpc.name, self._tzc.name):
+        # The TZC counts a programming behind this event only, and tells then.
+        if isinstance(payload, RegisterWritten) and payload.block == self._etzpc.name:
             self._settle()
 
     def _settle(self) -> None:
