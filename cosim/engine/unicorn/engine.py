@@ -45,6 +45,7 @@ class UnicornEngine(Turns):
         """See `Engine.start`."""
         if core != self._a7.name:
             raise EngineError(f"only the application core can be started at an address, not {core!r}", core=core)
+        self._rest = None
         lane = self._a7.lane
         # It slept since its last instruction: its clock goes on from where the machine is.
         lane.origin_ps, lane.origin = max(self._horizon_ps, self._a7.time_ps), clock_of(lane)
@@ -53,7 +54,7 @@ class UnicornEngine(Turns):
     def run(self, until: Callable[[], bool] | None, budget_ps: int) -> StopReason:
         """See `Engine.run`."""
         end = min(self._horizon_ps + budget_ps, MOST_PICOSECONDS)
-        self._reason = None
+        self._reason = self._rest = None
         try:
             while True:
                 reason = self._why_stop(until, end)
@@ -62,6 +63,7 @@ class UnicornEngine(Turns):
                 self._turn(end)
         finally:
             self._current = None
+            self._rest = self.stamp()
 
     def _why_stop(self, until: Callable[[], bool] | None, end: int) -> StopReason | None:
         if self._reason is not None:
@@ -116,9 +118,11 @@ class UnicornEngine(Turns):
 
     def load(self, state: Any) -> None:
         """See `Engine.load`."""
+        self._rest = None
         self._horizon_ps, self._idle_ps, fresh, cores = state
         self._fresh = set(fresh)
         for core, saved in zip(self._order, cores, strict=True):
             core.load(saved)
             core.lane.fresh = int(core.name in self._fresh)
             core.lane.runnable &= not core.lane.fresh
+        self._rest = self.stamp()

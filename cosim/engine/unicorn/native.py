@@ -278,7 +278,7 @@ class NativeLoop:
         assert isinstance(lane, NativeLane)
         if len(traps) > MAX_TRAPS:
             raise EngineError(f"{len(traps)} traps, at most {MAX_TRAPS}", engine="unicorn")
-        for table, values in zip(lane.filter, filters(traps), strict=True):
+        for table, values in zip(lane.filter, filters(tuple(traps)), strict=True):
             table[:] = values
         lane.filter[THUMB][_IT >> 8] |= _OPENS_IT
         lane.arm_traps = any(trap.arm for trap in traps)

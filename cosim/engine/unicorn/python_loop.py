@@ -73,7 +73,7 @@ class PythonLane(CountState):
         self.traps_on = self.trap = self.pass_at = 0
         self.mips = 1
         self._traps: Sequence[Trap] = ()
-        self._filters = filters(())
+        self._filters = [0] * 256, [0] * 256
         self._in_block: Callable[[], None] = lambda: None
         self._code: list[tuple[int, int, Any]] = []
         self._host: tuple[int, int, Any] = (0, 0, None)
@@ -100,7 +100,7 @@ class PythonLane(CountState):
     def set_traps(self, traps: Sequence[Trap], in_block: Callable[[], None]) -> None:
         """See `Loop.set_traps`."""
         self._traps, self._in_block, self.traps_on = traps, in_block, 0
-        for table, filled in zip(self._filters, filters(traps), strict=True):
+        for table, filled in zip(self._filters, filters(tuple(traps)), strict=True):
             table[:] = filled
 
     def _halfword(self, address: int) -> int:

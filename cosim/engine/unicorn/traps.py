@@ -7,7 +7,7 @@ over one byte of the encoding keeps the rest of the code at one load and one tes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,7 +82,8 @@ def _displacement(opcode: int) -> int:
     return offset if opcode & 0x400 else 0
 
 
-def filters(traps: Sequence[Trap]) -> tuple[list[int], list[int]]:
+@functools.lru_cache(maxsize=8)  # every core of a kind has the same traps
+def filters(traps: tuple[Trap, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Bits of the traps that may match, by the top byte of the first Thumb halfword, and by bits 27:20 of ARM."""
     tables: tuple[list[int], list[int]] = ([0] * 256, [0] * 256)
     for number, trap in enumerate(traps):
@@ -92,7 +93,7 @@ def filters(traps: Sequence[Trap]) -> tuple[list[int], list[int]]:
         for index in range(256):
             if index & mask == value:
                 table[index] |= 1 << number
-    return tables
+    return tuple(tables[THUMB]), tuple(tables[ARM])
 
 
 def next_it_state(state: int) -> int:

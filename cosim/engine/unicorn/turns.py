@@ -44,6 +44,7 @@ class Turns:
         self._stale: list[tuple[Core, MemoryBank, int, int]] = []
         self._reason: StopReason | None = None
         self._at_horizon = True
+        self._rest: Stamp | None = None  # what `stamp` gives while nothing runs
         self._idle_ps = 0  # how far virtual time went while every core slept
         self._alarm_ps: int | None = None
         self._mapped = self._restart = False
@@ -82,7 +83,7 @@ class Turns:
         """Now: the core at work, or the latest time any core has reached when none is."""
         core = self._current
         if core is None:
-            return Stamp(self._now_ps(), "host", 0, 0)
+            return self._rest or Stamp(self._now_ps(), "host", 0, 0)
         return Stamp(core.time_ps, core.name, core.lane.retired, core.lane.pc, core.cycles)
 
     def _now_ps(self) -> int:
