@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from unicorn import UC_ARCH_ARM, UC_MODE_ARM, Uc
+from unicorn import UC_MODE_ARM
 from unicorn.arm_const import (
     UC_ARM_REG_CPSR,
     UC_ARM_REG_LR,
@@ -26,6 +26,7 @@ from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.batch import Batch, CoprocessorRegister
 from cosim.engine.unicorn.core import Core
+from cosim.engine.unicorn.instance import make_unicorn
 from cosim.engine.unicorn.loop import Loop
 from cosim.events import CoreStopped, ExceptionTaken
 from cosim.timing.state import ExceptionEvent
@@ -86,8 +87,7 @@ class A7Exceptions(Core):
     cost_table = "cortex-a7"
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
-        uc = Uc(UC_ARCH_ARM, UC_MODE_ARM)
-        uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_A7)
+        uc = make_unicorn(UC_MODE_ARM, UC_CPU_ARM_CORTEX_A7)
         super().__init__(machine, uc, loop, mips)
         self.name = name
         self._dfsr, self._ifsr, self._dfar, self._ifar, self._sctlr, self._vbar = (

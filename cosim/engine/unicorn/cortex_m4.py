@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unicorn import UC_ARCH_ARM, UC_MODE_THUMB, Uc
+from unicorn import UC_MODE_THUMB
 from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTEX_M4
 
 from cosim.access import AccessKind, Initiator
@@ -16,6 +16,7 @@ from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
 from cosim.engine.unicorn.accesses import Fault
 from cosim.engine.unicorn.debug_blocks import DebugBlocks
+from cosim.engine.unicorn.instance import make_unicorn
 from cosim.engine.unicorn.loop import Loop, clock_of
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, in_log
 from cosim.engine.unicorn.m4_lines import LateLines
@@ -89,8 +90,7 @@ class CortexM4(M4Protection):
     traps = M4_TRAPS
 
     def __init__(self, machine: Machine, name: str, loop: Loop, mips: int) -> None:
-        uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)
-        uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M4)
+        uc = make_unicorn(UC_MODE_THUMB, UC_CPU_ARM_CORTEX_M4)
         super().__init__(machine, uc, loop, mips)
         self.name = name
         self.systick = SysTick(machine.timers, mips, self._on_tick)
