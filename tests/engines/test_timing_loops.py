@@ -18,7 +18,7 @@ from unicorn.arm_const import (
     UC_CPU_ARM_CORTEX_M4,
 )
 
-from cosim.engine.unicorn.charging import make_counter
+from cosim.engine.charging import make_counter
 from cosim.engine.unicorn.loop import CodeRange, Lane, Loop
 from cosim.engine.unicorn.native import NativeLoop, library_path
 from cosim.engine.unicorn.python_loop import PythonLoop

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from cosim.engine.charging import make_counter
 from cosim.engine.renode.host import Net, private_field, private_method
 from cosim.engine.renode.smc_sites import condition_holds
-from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.python_loop import it_length
 from cosim.timing import Flag
 from cosim.timing.code import CODE, FLAGS

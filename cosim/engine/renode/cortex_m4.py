@@ -12,12 +12,12 @@ from typing import cast
 
 from cosim.access import AccessKind
 from cosim.engine import CoreState, Machine
+from cosim.engine.debug_blocks import DebugBlocks
 from cosim.engine.renode import adapter
 from cosim.engine.renode.charging import ChargerState, M4Charger
 from cosim.engine.renode.core import PICOSECONDS, Core, Fault, Guard
 from cosim.engine.renode.host import Net
 from cosim.engine.renode.routes import DEBUG_BLOCK_SIZE, DEBUG_BLOCKS, Viewer, execute_never
-from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.events import CyclesUnknown, ExceptionTaken, FirstInstruction
 from cosim.memory import MemoryBank
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cosim.access import Deny, Initiator, Rights
 from cosim.bus import View, Window
-from cosim.engine.unicorn.debug_blocks import DebugBlocks
+from cosim.engine.debug_blocks import DebugBlocks
 from cosim.firewall import Firewall
 from cosim.memory import MemoryBank
 

@@ -17,10 +17,10 @@ from unicorn import UC_HOOK_INSN_INVALID, Uc
 from unicorn.arm_const import UC_ARM_REG_CPSR, UC_ARM_REG_PC
 
 from cosim.engine import CoreState, Machine, Watch
+from cosim.engine.charging import make_counter
 from cosim.engine.unicorn.accesses import Accesses, Fault
 from cosim.engine.unicorn.batch import Batch, stop
 from cosim.engine.unicorn.breakpoints import Breakpoints
-from cosim.engine.unicorn.charging import make_counter
 from cosim.engine.unicorn.loop import Loop, clock_of, time_of
 from cosim.engine.unicorn.trace import INSTRUCTION, RUN, InstructionRecord, Recorder, RunRecord
 from cosim.engine.unicorn.traps import Trap, next_it_state

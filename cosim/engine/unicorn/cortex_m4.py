@@ -14,8 +14,8 @@ from unicorn.arm_const import UC_ARM_REG_EPSR, UC_ARM_REG_XPSR, UC_CPU_ARM_CORTE
 from cosim.access import AccessKind, Initiator
 from cosim.bus import Outcome
 from cosim.engine import CoreState, Machine
+from cosim.engine.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.accesses import Fault
-from cosim.engine.unicorn.debug_blocks import DebugBlocks
 from cosim.engine.unicorn.instance import make_unicorn
 from cosim.engine.unicorn.loop import Loop, clock_of
 from cosim.engine.unicorn.m4_exceptions import EXC_RETURN, in_log

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from unicorn import UC_ARCH_ARM, Uc
 
-#: Bytes for translated code: nearly what Unicorn takes by itself, of which only what is used becomes memory. A size that
-#: is a multiple of a huge page Linux would begin on one, and clear that page for the first instruction, which takes ten
-#: times as long as all else that makes an instance.
+#: Bytes for translated code: nearly what Unicorn takes by itself, of which only what is used becomes memory. Linux puts
+#: a size that is a multiple of a huge page on the edge of one, and clears that page for the first instruction, which
+#: takes ten times as long as all else that makes an instance.
 _TRANSLATIONS = (1 << 30) - (1 << 16)
 
 
