@@ -117,6 +117,14 @@ def _session_closed(p: secure.SessionClosed) -> Described:
     return 1, f"CLOSE_SESSION {p.session}: {p.result_name}", Style.BAD if p.result else Style.PLAIN
 
 
+def _registration(p: secure.SharedMemoryRegistration) -> Described:
+    if p.result:
+        what = f"{p.size} bytes as cookie 0x{p.cookie:x}" if p.size else f"cookie 0x{p.cookie:x}"
+        return 1, f"{p.command_name} {what}: {p.result_name} (0x{p.result:08x}): {p.reason}", Style.BAD
+    where = f"{p.size} bytes at 0x{p.address:08x} in {p.pages} page(s)"
+    return 1, f"{p.command_name} {where}, cookie 0x{p.cookie:x}", Style.PLAIN
+
+
 def _command_invoked(p: secure.CommandInvoked) -> Described:
     return 1, f"{p.command_name} for processor {p.processor_id}", Style.PLAIN
 
@@ -297,6 +305,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     secure.SmcReturned: _smc_returned,
     secure.SessionOpened: _session_opened,
     secure.SessionClosed: _session_closed,
+    secure.SharedMemoryRegistration: _registration,
     secure.CommandInvoked: _command_invoked,
     secure.CommandReturned: _command_returned,
     secure.AuthenticationStep: _authentication_step,

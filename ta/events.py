@@ -53,6 +53,24 @@ class SessionClosed(TaEvent):
 
 
 @dataclass(frozen=True)
+class SharedMemoryRegistration(TaEvent):
+    """REGISTER_SHM or UNREGISTER_SHM (`command_name`) was answered; `reason` says why it was refused ("" on success).
+
+    `size` in bytes and `address` (A7 physical, of the first byte) are those of the buffer behind `cookie`, which lies
+    in `pages` pages of 4 KiB; a refused command has the size that it asked for, and 0 for what is not known.
+    """
+
+    command_name: str
+    cookie: int
+    address: int
+    size: int
+    pages: int
+    result: int
+    result_name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class CommandInvoked(TaEvent):
     """The TA is about to serve a command (`command_name` LOAD_FW, START_FW, …)."""
 

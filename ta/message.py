@@ -13,8 +13,10 @@ import uuid
 from dataclasses import dataclass
 
 from ta.errors import BusFault
+from ta.events import SharedMemoryRegistration
 from ta.memory_map import PAGE, SHM_ADDRESS, SHM_SIZE
 from ta.params import MemRef, Param, Params, ParamType, Value
+from ta.ports import Sink
 from ta.profile import ShmBuild
 from ta.registered_memory import RegisteredMemory, in_normal_ddr, read_page_list
 from ta.results import Origin, RefusedError, TeeResult
@@ -79,10 +81,11 @@ class MessageParam:
 class MessageServer:
     """Serves the messages of the normal world."""
 
-    def __init__(self, memory: SharedMemory, core: TeeCore, shm: ShmBuild) -> None:
+    def __init__(self, memory: SharedMemory, core: TeeCore, shm: ShmBuild, sink: Sink) -> None:
         self._memory = memory
         self._core = core
         self._shm = shm
+        self._sink = sink
         self.registered = RegisteredMemory()
 
     def serve(self, address: int, *, rpc_argument: bool = False) -> CallResult:
@@ -177,17 +180,23 @@ class MessageServer:
     def _share(self, message: MemRef, count: int, *, register: bool) -> None:
         """REGISTER_SHM and UNREGISTER_SHM: one parameter; the cookie is its third word."""
         params = self._params(message, count)
-        result = TeeResult.SUCCESS
+        pointer, size, cookie = params[0].words if count == 1 else (0, 0, 0)
+        buffer = MemRef(0, size if register else 0)
+        result, reason = TeeResult.SUCCESS, ""
         try:
             if count != 1 or (register and params[0].attr != _REGISTER_ATTR):
                 raise RefusedError(TeeResult.BAD_PARAMETERS, "one memory reference is registered or released at a time")
-            pointer, size, cookie = params[0].words
             if register:
-                self.registered.register(cookie, read_page_list(self._memory, pointer, size))
+                pages = read_page_list(self._memory, pointer, size)
+                self.registered.register(cookie, pages)
+                buffer = pages
             else:
-                self.registered.release(cookie)
+                buffer = self.registered.release(cookie)
         except RefusedError as error:
-            result = error.result
+            result, reason = error.result, error.message
+        name = (MessageCommand.REGISTER_SHM if register else MessageCommand.UNREGISTER_SHM).name
+        where = (buffer.address, buffer.size, len(buffer.pages))
+        self._sink(SharedMemoryRegistration(name, cookie, *where, int(result), result.full_name, reason))
         self._finish(message, result, Origin.TEE)
 
     def _params(self, message: MemRef, count: int) -> list[MessageParam]:

@@ -67,13 +67,14 @@ class RegisteredMemory:
             raise RefusedError(TeeResult.OUT_OF_MEMORY, "too much shared memory is registered")
         self._buffers = ((cookie, buffer), *self._buffers)
 
-    def release(self, cookie: int) -> None:
-        """Forget a buffer. Raises BAD_PARAMETERS for an unknown cookie."""
+    def release(self, cookie: int) -> MemRef:
+        """Forget a buffer and return it. Raises BAD_PARAMETERS for an unknown cookie."""
         known = self.find(cookie)
         if known is None:
             raise RefusedError(TeeResult.BAD_PARAMETERS, f"no shared memory has the cookie 0x{cookie:x}")
         at = self._buffers.index((cookie, known))
         self._buffers = self._buffers[:at] + self._buffers[at + 1 :]
+        return known
 
     def find(self, cookie: int) -> MemRef | None:
         """The buffer behind a cookie."""

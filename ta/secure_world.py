@@ -61,7 +61,7 @@ class SecureWorld:
             lowest_version=settings.lowest_version,
         )
         self.core = TeeCore(self._pta, self.shared_memory, profile, sink, settings)
-        self._messages = MessageServer(self.shared_memory, self.core, settings.shm)
+        self._messages = MessageServer(self.shared_memory, self.core, settings.shm, sink)
         self._monitor = SecureMonitor(self._messages, settings.shm, power_off, sink)
 
     def boot(self) -> None:

@@ -16,6 +16,7 @@ from ta.events import TaEvent
 VALUES: dict[object, object] = {
     int: 0x1234, int | None: 0x5678, str: "word", bool: True, tuple[int, ...]: (1, 2), tuple[str, ...]: ("one", "two"),
 }  # fmt: skip
+SHM_COMMANDS = (("REGISTER", 64), ("UNREGISTER", 0))
 KINDS = [*MachineEvent.__subclasses__(), *TaEvent.__subclasses__()]
 
 
@@ -48,6 +49,18 @@ def test_a_refused_command_shows_result_name_value_and_reason() -> None:
     refused = line(secure.CommandReturned(1, 1, "LOAD_FW", 0xFFFF000F, "TEE_ERROR_SECURITY", 4, "hash", "OFF"))
     assert refused.style is Style.BAD
     assert refused.text == "LOAD_FW: TEE_ERROR_SECURITY (0xffff000f), state OFF: hash"
+
+
+def test_shared_memory_shows_place_pages_and_cookie_and_what_was_refused() -> None:
+    taken = line(secure.SharedMemoryRegistration("REGISTER_SHM", 0xC0002000, 0xC2000000, 5916, 2, 0, "TEE_SUCCESS", ""))
+    assert taken.text == "REGISTER_SHM 5916 bytes at 0xc2000000 in 2 page(s), cookie 0xc0002000"
+    refusal = (0xFFFF0006, "TEE_ERROR_BAD_PARAMETERS", "no such page")
+    refused = [secure.SharedMemoryRegistration(f"{name}_SHM", 7, 0, size, 0, *refusal) for name, size in SHM_COMMANDS]
+    assert [line(event).text for event in refused] == [
+        "REGISTER_SHM 64 bytes as cookie 0x7: TEE_ERROR_BAD_PARAMETERS (0xffff0006): no such page",
+        "UNREGISTER_SHM cookie 0x7: TEE_ERROR_BAD_PARAMETERS (0xffff0006): no such page",
+    ]
+    assert {line(event).style for event in refused} == {Style.BAD}
 
 
 def test_a_segment_shows_both_addresses_its_sizes_and_its_hash() -> None:

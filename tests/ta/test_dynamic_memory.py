@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ta_bench import SHM, STAGING, TA_OCTETS, World, image, resigned
 
 from ta.device_enumeration import ENUMERATION_UUID
+from ta.events import SharedMemoryRegistration
 from ta.params import MemRef
 from ta.profile import ClientApi, Profile, Settings, ShmBuild
 from ta.results import Origin, TeeResult
@@ -145,6 +146,25 @@ def test_registration_takes_one_parameter_of_one_kind_and_is_bounded(dynamic: Wo
     assert results == [TeeResult.SUCCESS] * 256 + [TeeResult.OUT_OF_MEMORY]
     dynamic.message(UNREGISTER, [(RMEM_IN, (0, 0, 999))])
     assert dynamic.answer[0] == TeeResult.BAD_PARAMETERS
+
+
+def test_each_registration_and_release_is_reported_once_with_its_pages_or_the_reason(dynamic: World) -> None:
+    pointer, size = scattered(dynamic, bytes(5000), 0x124)
+    register(dynamic, pointer, size)
+    register(dynamic, 0x38000000, 64)
+    for _ in range(2):
+        dynamic.message(UNREGISTER, [(RMEM_IN, (0, 0, COOKIE))])
+    dynamic.message(UNREGISTER, [])
+    first, page, last, unknown, none = dynamic.of(SharedMemoryRegistration)
+    done = (COOKIE, PAGES + 0x40124, 5000, 2, 0, "TEE_SUCCESS", "")
+    assert first == SharedMemoryRegistration("REGISTER_SHM", *done)
+    assert last == SharedMemoryRegistration("UNREGISTER_SHM", *done)
+    refused = (TeeResult.BAD_PARAMETERS, "TEE_ERROR_BAD_PARAMETERS")
+    why = "the page list at 0x38000000 is not in non-secure DDR"
+    assert page == SharedMemoryRegistration("REGISTER_SHM", COOKIE, 0, 64, 0, *refused, why)
+    why = f"no shared memory has the cookie 0x{COOKIE:x}"
+    assert unknown == SharedMemoryRegistration("UNREGISTER_SHM", COOKIE, 0, 0, 0, *refused, why)
+    assert (none.cookie, none.result, bool(none.reason)) == (0, TeeResult.BAD_PARAMETERS, True)
 
 
 def test_registrations_are_part_of_the_state(dynamic: World) -> None:
