@@ -42,6 +42,7 @@ from cosim.peripherals.tim import (
 )
 from cosim.peripherals.tzc400 import Tzc400
 from cosim.peripherals.usart import Stm32Usart
+from cosim.peripherals.usart_clock import kernel_hz
 from cosim.peripherals.wwdg import Wwdg
 from cosim.platform.model import Entry, Platform
 from cosim.timers import Timers
@@ -182,7 +183,14 @@ class BlockMaker:
         if name in _USART_REQUESTS and "dmamux" in self._platform.entries:
             receive = _USART_REQUESTS[name]
             requests = {"Rx": self.dmamux.request(receive), "Tx": self.dmamux.request(receive + 1)}
-        return Stm32Usart(self.base(name), self.log, name, self._interrupts.output(name), requests)
+        return Stm32Usart(
+            self.base(name),
+            self.log,
+            name,
+            self._interrupts.output(name),
+            requests,
+            clock=lambda: kernel_hz(name, self.rcc.value, self.mcu_hz),
+        )
 
     def gpio(self, name: str) -> Gpio:
         """A port, whose pins reach the EXTI; the secure world has freed port Z's for the normal world."""

@@ -187,6 +187,14 @@ class ConsoleLine(MachineEvent):
 
 
 @dataclass(frozen=True)
+class ConsoleInput(MachineEvent):
+    r"""The guest read the end of a line that was typed into a UART; `text` has \n, \r and \xNN spelled out."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ResourceTableRead(MachineEvent):
     """What lies in memory at the resource-table address that the TA reported, one text per entry."""
 

@@ -267,6 +267,10 @@ def _console(p: machine.ConsoleLine) -> Described:
     return 0, f"{p.source}| {p.text}", Style.CONSOLE
 
 
+def _typed(p: machine.ConsoleInput) -> Described:
+    return 0, f"{p.source}< {p.text}", Style.CONSOLE
+
+
 def _broken(p: machine.MonitorBroken) -> Described:
     return 0, f"MONITOR {p.monitor} BROKEN: {p.detail}", Style.BAD
 
@@ -334,6 +338,7 @@ _WRITERS: dict[type, Callable[..., Described]] = {
     machine.RegisterWritten: _register,
     machine.ResourceTableRead: _table_read,
     machine.ConsoleLine: _console,
+    machine.ConsoleInput: _typed,
     machine.MonitorBroken: _broken,
     linux.KernelMessage: _kernel,
     linux.RprocStateChanged: _rproc_state,

@@ -174,6 +174,10 @@ def _console(p: machine.ConsoleLine) -> Iterator[Change]:
     yield _text("console", p.source, p.text)
 
 
+def _typed(p: machine.ConsoleInput) -> Iterator[Change]:
+    yield _text("console", f"{p.source}_input", p.text)
+
+
 def _broken(p: machine.MonitorBroken) -> Iterator[Change]:
     yield Change(_monitor(p.monitor), 0, 1)
 
@@ -203,6 +207,7 @@ _WRITERS: dict[type[Payload], Callable[..., Iterator[Change]]] = {
     machine.FirewallChanged: _firewall,
     machine.RegisterWritten: _register,
     machine.ConsoleLine: _console,
+    machine.ConsoleInput: _typed,
     machine.MonitorBroken: _broken,
     linux.RprocStateChanged: _rproc,
     linux.MessageReceived: _message,

@@ -38,7 +38,7 @@ FLOORS = (
         "cosim.core_snapshot", "cosim.diagnosis", "cosim.symbols",
         "cosim.image_history", "cosim.monitors", "cosim.verdict", "cosim.timeline", "cosim.scripts", "cosim.boot",
         "cosim.inspection", "cosim.options", "cosim.testing", "cosim.linux", "cosim.waveform", "cosim.gdb",
-        "cosim.instruction_trace",
+        "cosim.instruction_trace", "cosim.uart_input",
     ),
     ("cosim.serve", "cosim.bench", "cosim.campaign", "cosim.cli", "cosim.pytest_plugin", "cosim.pytest_rpmsg"),
 )  # fmt: skip

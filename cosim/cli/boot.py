@@ -22,6 +22,7 @@ from cosim.cli._output import (
 )
 from cosim.cli._report import as_dict, show
 from cosim.cli._trace import traced, with_trace
+from cosim.cli._uart_input import type_into, uart_bytes, what_arrived, with_uart_input
 from cosim.errors import RunInterrupted, UsageError
 from cosim.options import soc_config
 from cosim.timeline import Style, describe
@@ -46,6 +47,7 @@ _LONGEST_RUN_MS = 600_000
     help="Let the firmware run that long from START on, in virtual time. Default: until it reports in TAMP BKP19R that"
     " it is ready, or 20 ms.",
 )
+@with_uart_input
 @click.option("--coredump", type=click.Path(path_type=Path), help="When the firmware crashes: write the kernel's dump.")
 @with_log_files
 @with_trace
@@ -58,6 +60,7 @@ def boot(
     path: Path,
     pubkey: Path | None,
     run_ms: int | None,
+    uart_input: str | None,
     coredump: Path | None,
     events: Path | None,
     vcd: Path | None,
@@ -89,6 +92,7 @@ def boot(
     config = soc_config(settings, None if pubkey is None else load_public_key(pubkey))
     if not as_json:
         note_python_loop(config.engine)
+    keys = uart_bytes(uart_input)
     image = signed_image(read_input(path), path, pubkey)
     records: list[Record] = []
 
@@ -105,6 +109,7 @@ def boot(
         with about(path):
             soc = Soc(config)
             dump = None if coredump is None else CrashDump(soc)
+            typed = type_into(soc, keys)
             tracing = traced(soc, trace, image, trace_kind, trace_core)
             with Interruptible(soc, save), tracing, debugged(soc, gdb, gdb_core) as finish:
                 script = kernel_flow if run_ms is None else timed_flow(run_ms)
@@ -117,8 +122,9 @@ def boot(
     if coredump is not None and dump is not None:
         _write_dump(coredump, dump)
     explanation = explain(report, image, str(path))
+    told = what_arrived(typed)
     if as_json:
-        out_json({"file": str(path), **settings, **as_dict(report, explanation)})
+        out_json({"file": str(path), **settings, **told, **as_dict(report, explanation)})
     else:
         show(report, explanation)
         if report.verdict.refusal is not None:

@@ -1,23 +1,25 @@
-"""USART/UART of the STM32MP15 (the layout of the STM32H7 USART) as a console: lines out, bytes in, no timing.
+"""USART/UART of the STM32MP15 (the layout of the STM32H7 USART) as a console: lines out, bytes in.
 
 Sources: RM0436 (USART) as quoted by ST's SVD, Linux drivers/tty/serial/stm32-usart.h.
 Transmission is instant, so TXE is always set, and TC again with the byte that was written; a byte goes out only while
 UE and TE are set, as on silicon. Each finished line becomes one `ConsoleLine`. Bytes from outside wait in a queue and
-appear in RDR one after the other; the line counts as idle (IDLE) when the last of them was taken. In FIFO mode
+appear in RDR one after the other; the line counts as idle (IDLE) when the last of them was taken, or, for a sender
+that keeps the time of the frames (`frame_ps`), when it says so. In FIFO mode
 (CR1.FIFOEN) the flags are named TXFNF and RXFNE, and TXFE, TXFT (always: nothing waits to go out), RXFT (as many bytes
 as CR3.RXFTCFG asks for) and RXFF (16 bytes) join them. With CR3.DMAT and DMAR the port asks the DMA controllers for
-transfers instead. Baud rate, prescaler, guard time and errors are not modelled: their settings are stored.
+transfers instead. Nothing overruns and no frame is broken; guard time and errors are settings that are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 from cosim.access import Initiator
 from cosim.errors import EngineError
 from cosim.events import ConsoleLine, EventLog
 from cosim.interrupts import Output
+from cosim.peripherals.usart_clock import HSI_HZ, frame_ps
 from cosim.registers import Access, Field, Register, RegisterBlock
 
 #: A line is cut after this many characters, so that a guest cannot make the log grow by one endless line.
@@ -61,10 +63,23 @@ REGISTERS: tuple[Register, ...] = (
 )
 
 
+class Sender(Protocol):
+    """Who sends to a serial port that it is the `sender` of."""
+
+    def controlled(self, port: Stm32Usart, initiator: Initiator) -> None:
+        """`initiator` wrote CR1, which says whether the port listens."""
+        ...
+
+    def taken(self, port: Stm32Usart, byte: int) -> None:
+        """The guest read `byte` from RDR."""
+        ...
+
+
 class Stm32Usart(RegisterBlock):
     """One serial port; `irq` is told the level of its interrupt line whenever it changes.
 
     `requests` has its two DMA requests by name, Rx and Tx; without them nothing serves the port's DMA.
+    `clock` gives its kernel clock in hertz.
     """
 
     registers: ClassVar[tuple[Register, ...]] = REGISTERS
@@ -77,8 +92,13 @@ class Stm32Usart(RegisterBlock):
         name: str,
         irq: Output | None = None,
         requests: Mapping[str, Output] | None = None,
+        *,
+        clock: Callable[[], int] = lambda: HSI_HZ,
     ) -> None:
         super().__init__(name, base, log)
+        self.sender: Sender | None = None
+        self._clock = clock
+        self._busy = False
         self._irq = irq
         self._requests = requests or {}
         self._requested: dict[str, bool] = {}
@@ -86,12 +106,37 @@ class Stm32Usart(RegisterBlock):
         self._line = bytearray()
         self._received = bytearray()
 
-    def receive(self, data: bytes) -> int:
-        """Queue bytes from outside; returns how many were taken, at most what `RECEIVE_LIMIT` leaves room for."""
+    @property
+    def listening(self) -> bool:
+        """Whether port and receiver are enabled."""
+        return self.value("CR1") & (_UE | _RE) == _UE | _RE
+
+    @property
+    def frame_ps(self) -> int:
+        """How long a frame lasts, in picoseconds."""
+        return frame_ps(self.value, self._clock())
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the guest."""
+        return len(self._received)
+
+    def receive(self, data: bytes, *, more: bool = False) -> int:
+        """Queue bytes from outside; returns how many were taken, at most what `RECEIVE_LIMIT` leaves room for.
+
+        With `more` the line is not idle behind them before `fall_idle`.
+        """
         taken = data[: RECEIVE_LIMIT - len(self._received)]
         self._received += taken
+        self._busy = more
         self._update()
         return len(taken)
+
+    def fall_idle(self) -> None:
+        """The line has been idle for a frame."""
+        self._busy = False
+        self.poke("ISR", self.value("ISR") | _IDLE)
+        self._update()
 
     def flush(self) -> None:
         """Report the unfinished rest of the output as a line (end of a run)."""
@@ -103,6 +148,7 @@ class Stm32Usart(RegisterBlock):
         super().reset()
         self.flush()
         self._received.clear()
+        self._busy = False
         self._update()
 
     def read_register(self, register: Register, initiator: Initiator) -> int:  # noqa: ARG002
@@ -126,34 +172,37 @@ class Stm32Usart(RegisterBlock):
         elif register.name == "CR1" and not after & _UE:
             self.poke("ISR", _TXE | _TC)
         self._update()
+        if register.name == "CR1" and self.sender is not None:
+            self.sender.controlled(self, initiator)
 
-    def save_extra(self) -> tuple[bytes, bytes, tuple[tuple[str, bool], ...]]:
-        """The unfinished line, the queue, and the DMA requests."""
-        return bytes(self._line), bytes(self._received), tuple(self._requested.items())
+    def save_extra(self) -> tuple[bytes, bytes, tuple[tuple[str, bool], ...], bool]:
+        """The unfinished line, the queue, the DMA requests, and whether more is on its way."""
+        return bytes(self._line), bytes(self._received), tuple(self._requested.items()), self._busy
 
     def load_extra(self, extra: object) -> None:
         """Restore them; the interrupt output follows, the DMA controllers have the requests in their own snapshot."""
         match extra:
-            case (bytes(line), bytes(received), tuple(requested)):
+            case (bytes(line), bytes(received), tuple(requested), bool(busy)):
                 self._line, self._received = bytearray(line), bytearray(received)
-                self._requested = dict(requested)
+                self._requested, self._busy = dict(requested), busy
             case _:
                 raise EngineError(f"not a snapshot of block {self.name}", hint="restore into the SoC that was saved")
         self._drive_irq()
 
     def _take(self) -> None:
         """The first byte of the queue was read."""
-        del self._received[0]
-        if not self._received:
+        byte = self._received.pop(0)
+        if not self._received and not self._busy:
             self.poke("ISR", self.value("ISR") | _IDLE)
         self._update()
+        if self.sender is not None:
+            self.sender.taken(self, byte)
 
     def _transmitting(self) -> bool:
         return self.value("CR1") & (_UE | _TE) == _UE | _TE
 
     def _receiving(self) -> bool:
-        control = self.value("CR1")
-        return bool(control & _UE and control & _RE and self._received)
+        return bool(self.listening and self._received)
 
     def _renew_status(self) -> None:
         """ISR says what is ready."""

@@ -16,12 +16,18 @@
 #define USART_CR1 0x00u
 #define USART_BRR 0x0cu
 #define USART_ISR 0x1cu
+#define USART_RDR 0x24u
 #define USART_TDR 0x28u
 #define USART_CR1_UE (1u << 0)
+#define USART_CR1_RE (1u << 2)
 #define USART_CR1_TE (1u << 3)
+#define USART_CR1_RXNEIE (1u << 5)
+#define USART_ISR_RXNE (1u << 5)
 #define USART_ISR_TXE (1u << 7)
 
 /* What the M4 may use of RCC, PWR and TAMP. */
+#define RCC_UART35CKSELR 0x500008ecu
+#define RCC_UART35_HSI 2u
 #define RCC_MC_APB1ENSETR 0x50000a80u
 #define RCC_APB1_USART3EN (1u << 15)
 #define PWR_CR1 0x50001000u

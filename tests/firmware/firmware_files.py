@@ -31,6 +31,7 @@ PROBES = (
     "kernel_m4",
     "watchdog_m4",
     "mpu_m4",
+    "uart_echo",
     "irq_probe",
     "a7_probe_irq",
 )

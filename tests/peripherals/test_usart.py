@@ -130,6 +130,21 @@ def test_the_line_is_idle_when_the_last_received_byte_was_taken(port: Port) -> N
     assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (0, [True, False])
 
 
+def test_the_line_is_not_idle_while_its_sender_goes_on(port: Port) -> None:
+    port.usart.write(CR1, 4, UE_RE_TE | IDLEIE, M4)
+    port.usart.receive(b"a", more=True)
+    port.usart.read(RDR, 4, M4)
+    port.usart.receive(b"b", more=True)
+    saved = port.usart.save()
+    port.usart.read(RDR, 4, M4)
+    assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (0, [])
+    port.usart.fall_idle()
+    assert (port.usart.read(ISR, 4, M4) & IDLE, port.levels) == (IDLE, [True])
+    port.usart.load(saved)
+    port.usart.read(RDR, 4, M4)
+    assert port.usart.read(ISR, 4, M4) & IDLE == 0
+
+
 def test_transmission_complete_can_be_cleared_and_comes_back_with_the_next_byte(port: Port) -> None:
     """RM0436, USART: ICR.TCCF clears ISR.TC, so that an interrupt handler gets rid of it."""
     port.usart.write(CR1, 4, UE_RE_TE | TCIE, M4)
