@@ -13,12 +13,13 @@ from cosim.linux.carveout import Carveouts
 from cosim.linux.errno import Errno, KernelError, KernelOopsError
 from cosim.linux.events import KernelMessage, RprocStateChanged
 from cosim.linux.host import LinuxHost
+from cosim.linux.optee import KERNEL_PAGES_SIZE
 from cosim.linux.remoteproc_core import CrashType, RprocState
 from cosim.monitors import Monitors
 from cosim.soc import Soc
 from cosim.testing import flip
 from ta.events import MemoryWiped, SessionClosed, SessionOpened
-from ta.profile import FirewallProfile
+from ta.profile import FirewallProfile, Settings, ShmBuild
 
 BOOT = ["LOAD_FW", "GET_RSC_TABLE", "LOAD_FW", "GET_RSC_TABLE", "START_FW"]
 RECOVERY = ["STOP_FW", "LOAD_FW", "GET_RSC_TABLE", "START_FW"]
@@ -208,9 +209,13 @@ def test_an_elf_file_without_signature_is_eio_in_the_tee_flow() -> None:
     assert error_of(linux).errno is Errno.EIO
 
 
-def test_a_firmware_that_does_not_fit_the_shared_memory_is_enomem() -> None:
-    linux = host()
-    linux.firmware = bytes(4 * 1024 * 1024)
+@pytest.mark.parametrize(
+    ("build", "size"),
+    [(ShmBuild.RESERVED, 0x1F0001), (ShmBuild.BOTH, KERNEL_PAGES_SIZE), (ShmBuild.BOTH, 0)],
+)
+def test_a_firmware_that_does_not_fit_the_shared_memory_is_enomem(build: ShmBuild, size: int) -> None:
+    linux = host(settings=Settings(shm=build))
+    linux.firmware = bytes(size)
     error = error_of(linux)
     assert (error.errno, error.function) == (Errno.ENOMEM, "tee_shm_register_kernel_buf")
     assert linux.rproc.state is RprocState.OFFLINE
@@ -226,7 +231,7 @@ def test_a_processor_that_runs_already_cannot_be_taken_over_by_the_tee_driver() 
 
 def test_a_boot_failure_is_in_the_kernel_log() -> None:
     linux = host()
-    linux.firmware = b""
+    linux.firmware = bytes(4)
     error_of(linux)
     assert any(m.level == "err" and "rproc_tee_load_fw" in m.text for m in linux.soc.log.of(KernelMessage))
 
