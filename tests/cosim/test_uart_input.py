@@ -46,10 +46,8 @@ def console(soc: Soc, name: str = "usart3") -> Stm32Usart:
 def test_a_firmware_gets_the_typed_lines_and_answers_each(echo: bytes) -> None:
     report = typed(echo, b"hello\nto \x01you\xff\r\nrest")
     assert lines(report) == ["echo: ready", "echo: hello", "echo: to \\x01you\\xff"]
-    events = report.soc.log.of(ConsoleInput)
-    assert events == [
-        ConsoleInput("usart3", text) for text in ("hello\\n", "to \\x01you\\xff\\r", "\\n", "rest")
-    ]  # fmt: skip
+    texts = ("hello\\n", "to \\x01you\\xff\\r", "\\n", "rest")
+    assert report.soc.log.of(ConsoleInput) == [ConsoleInput("usart3", text) for text in texts]
     assert report.exit_code == 0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cosim.access import AccessKind, Initiator
-from cosim.events import ConsoleLine
+from cosim.events import ConsoleInput, ConsoleLine
 from cosim.peripherals.usart import Stm32Usart
 from cosim.soc import Soc
+from cosim.uart_input import UartInput
 
 M4 = Initiator.M4
 USART3, DMAMUX, BUFFER, SECOND = 0x4000F000, 0x48002000, 0x10000000, 0x10000100
-CR1, CR3, RDR, TDR = 0x00, 0x08, 0x24, 0x28
+CR1, CR3, ISR, RDR, TDR, IDLE = 0x00, 0x08, 0x1C, 0x24, 0x28, 1 << 4
 UE_RE_TE, DMAR, DMAT = 0x0D, 1 << 6, 1 << 7
 #: DMAMUX1 requests of USART3 (RM0436, DMAMUX1 assignment).
 RX, TX = 45, 46
@@ -72,6 +73,22 @@ def test_received_bytes_are_moved_to_memory_as_they_come(controller: int, interr
     board.usart.receive(b"cde")
     assert (board.memory(5), board.state()) == (b"abcd\0", (HTIF | TCIF, 0, 0))
     assert board.get(USART3 + RDR) == ord("e")
+
+
+def test_typed_bytes_are_moved_one_in_each_frame_and_the_line_falls_idle_behind_them(board: Board) -> None:
+    """HAL_UARTEx_ReceiveToIdle_DMA: the message is complete when IDLE rises, once."""
+    board.route(RX)
+    board.put(USART3 + CR3, DMAR)
+    board.stream(MINC, 8, USART3 + RDR)
+    UartInput(board.soc, b"abc")
+    board.soc.engine.release("m4")
+    board.put(USART3 + CR1, UE_RE_TE)
+    seen = []
+    while (due := board.soc.timers.next_at()) is not None:
+        board.soc.timers.run_due(due)
+        seen.append((due // board.usart.frame_ps, board.memory(4), board.get(USART3 + ISR) & IDLE))
+    assert seen == [(1, b"a\0\0\0", 0), (2, b"ab\0\0", 0), (3, b"abc\0", 0), (4, b"abc\0", IDLE)]
+    assert board.soc.log.of(ConsoleInput) == [ConsoleInput("usart3", "abc")]
 
 
 def test_memory_is_transmitted_to_the_console(board: Board) -> None:
