@@ -16,7 +16,7 @@ import click
 from cosim.errors import CosimError, UsageError
 from cosim.timeline import Style, printable
 
-#: No image can be larger: the staging area of the normal world has 16 MiB.
+#: No file may be larger: the staging area of the normal world has twice that, and signing adds to a file.
 MOST_INPUT = 16 * 1024 * 1024
 #: Exit code after Ctrl-C, as shells count it.
 INTERRUPTED = 130
