@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
-from cosim.engine.unicorn.nvic_state import EXCEPTIONS, FIRST_INTERRUPT, NumberSet, NvicState
+from cosim.engine.unicorn.nvic_state import EXCEPTIONS, FIRST_INTERRUPT, SETS, NumberSet, NvicState
 
 NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT = 2, 3, 4, 5, 6
 SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK = 11, 12, 14, 15
@@ -65,10 +65,15 @@ class Nvic:
     All of its state is in `state`, which the C helper uses, too.
     """
 
+    enabled, pending = NumberSet("enabled"), NumberSet("pending")
+    #: The lines that are high, by exception number; no part of the reset state.
+    levels = NumberSet("levels")
+    #: Pending exceptions that are not taken yet: their lines rose a moment ago (`m4_lines.py`).
+    late = NumberSet("late")
+
     def __init__(self) -> None:
         self.state = NvicState()
-        sets = (NumberSet(self.state, name) for name in ("enabled", "pending", "levels", "late"))
-        self._enabled, self._pending, self._levels, self._late = sets
+        self.sets = {name: memoryview(getattr(self.state, name)).cast("B") for name in SETS}
         #: By exception number: priority, and how often it was entered since reset.
         self.priorities = memoryview(self.state.priorities).cast("B")
         self.taken = memoryview(self.state.taken).cast("B").cast("Q")
@@ -83,42 +88,6 @@ class Nvic:
         self.priorities[:] = bytes(EXCEPTIONS)
         self.taken[:] = array("Q", bytes(8 * EXCEPTIONS))
         self.prigroup = 0
-
-    @property
-    def enabled(self) -> int:
-        """The set of enabled exceptions."""
-        return self._enabled.get()
-
-    @enabled.setter
-    def enabled(self, numbers: int) -> None:
-        self._enabled.set(numbers)
-
-    @property
-    def pending(self) -> int:
-        """The set of pending exceptions."""
-        return self._pending.get()
-
-    @pending.setter
-    def pending(self, numbers: int) -> None:
-        self._pending.set(numbers)
-
-    @property
-    def levels(self) -> int:
-        """The lines that are high, by exception number; no part of the reset state."""
-        return self._levels.get()
-
-    @levels.setter
-    def levels(self, numbers: int) -> None:
-        self._levels.set(numbers)
-
-    @property
-    def late(self) -> int:
-        """Pending exceptions that are not taken yet: their lines rose a moment ago (`m4_lines.py`)."""
-        return self._late.get()
-
-    @late.setter
-    def late(self, numbers: int) -> None:
-        self._late.set(numbers)
 
     @property
     def active(self) -> tuple[int, ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
+from typing import Protocol
 
 #: External interrupts of the STM32MP15 (RM0436, NVIC table), behind the 16 numbers of the system's own exceptions.
 FIRST_INTERRUPT, INTERRUPTS = 16, 150
 EXCEPTIONS = FIRST_INTERRUPT + INTERRUPTS
+#: The fields of `NvicState` that are sets of exceptions.
+SETS = ("enabled", "pending", "levels", "late")
 _SET = ctypes.c_uint64 * ((EXCEPTIONS + 63) // 64)
 
 
@@ -31,7 +34,7 @@ class NvicState(ctypes.Structure):
     depth: int
 
     _fields_ = (
-        *((name, _SET) for name in ("enabled", "pending", "levels", "late")),
+        *((name, _SET) for name in SETS),
         ("taken", ctypes.c_uint64 * EXCEPTIONS),  # how often each was entered since reset
         *((name, ctypes.c_uint32) for name in ("vtor", "ccr", "scr")),  # of the System Control Space, as C needs them
         ("prigroup", ctypes.c_uint32),
@@ -43,16 +46,19 @@ class NvicState(ctypes.Structure):
     )
 
 
+class _HasSets(Protocol):
+    sets: dict[str, memoryview]  # by field: its bytes
+
+
 class NumberSet:
-    """A field of `NvicState` that is a set of exceptions, as a Python integer."""
+    """An attribute that is one of the owner's `sets`, as a Python integer."""
 
-    def __init__(self, state: NvicState, name: str) -> None:
-        self._cells = memoryview(getattr(state, name)).cast("B")
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def get(self) -> int:
-        """The set."""
-        return int.from_bytes(self._cells, "little")
+    def __get__(self, owner: _HasSets, _kind: type) -> int:
+        return int.from_bytes(owner.sets[self._name], "little")
 
-    def set(self, numbers: int) -> None:
-        """Replace it."""
-        self._cells[:] = numbers.to_bytes(len(self._cells), "little")
+    def __set__(self, owner: _HasSets, numbers: int) -> None:
+        cells = owner.sets[self._name]
+        cells[:] = numbers.to_bytes(len(cells), "little")
