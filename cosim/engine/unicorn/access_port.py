@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from unicorn import UC_HOOK_MEM_INVALID, UC_MEM_READ_PROT, UC_MEM_WRITE_PROT, Uc
-from unicorn.unicorn_py3.unicorn import uclib
 
-from cosim.errors import EngineError
+from cosim.engine.unicorn.batch import add_hook
 from cosim.registers import Cell
 
 #: Remembered accesses; guest code that touches more addresses than that starts over.
@@ -77,13 +76,7 @@ class AccessPort:
 
     def hook(self, uc: Uc, callback: Any, user: Any) -> None:
         """Set the hook. Raises `EngineError`."""
-        handle = ctypes.c_size_t()
-        error = uclib.uc_hook_add(
-            uc._uch, ctypes.byref(handle), UC_HOOK_MEM_INVALID, ctypes.cast(callback, ctypes.c_void_p), user,
-            ctypes.c_uint64(1), ctypes.c_uint64(0),
-        )  # fmt: skip
-        if error:
-            raise EngineError(f"the hook of accesses cannot be set (Unicorn error {error})", engine="unicorn")
+        add_hook(uc._uch, UC_HOOK_MEM_INVALID, callback, user, "accesses")
 
     def mmio(self, base: int) -> tuple[Any, Any]:
         """Unicorn's callback for reads of a mapping at `base`, and its user data."""

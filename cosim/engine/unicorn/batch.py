@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from unicorn import UC_CTL_IO_WRITE, UC_CTL_TB_REMOVE_CACHE, Uc
 from unicorn.arm_const import UC_ARM_REG_CP_REG
@@ -84,6 +85,22 @@ class CoprocessorRegister:
         """Write the register."""
         self._cell.value = value
         self._write(*self._arguments)
+
+
+def add_hook(
+    handle: ctypes.c_void_p, kind: int, callback: Any, user: Any, what: str, *, span: tuple[int, int] = (1, 0)
+) -> ctypes.c_size_t:
+    """Set a hook without the bindings' wrappers, on all addresses or on the `span` from first to last.
+
+    Who sets it keeps `callback` and `user` alive. Raises `EngineError`, which says `what` it is for.
+    """
+    hook = ctypes.c_size_t()
+    error = uclib.uc_hook_add(
+        handle, ctypes.byref(hook), kind, ctypes.cast(callback, ctypes.c_void_p), user, *map(ctypes.c_uint64, span)
+    )
+    if error:
+        raise EngineError(f"the hook of {what} cannot be set (Unicorn error {error})", engine="unicorn")
+    return hook
 
 
 def stop(uc: Uc) -> None:

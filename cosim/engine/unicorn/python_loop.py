@@ -13,6 +13,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine import Watch
 from cosim.engine.unicorn.access_port import AccessPort
+from cosim.engine.unicorn.batch import add_hook
 from cosim.engine.unicorn.loop import CORE_REGISTERS, CodeRange, Deliver, EventCycles, Lane, clock_of, limit_at, time_of
 from cosim.engine.unicorn.nvic_state import NvicState
 from cosim.engine.unicorn.trace import RUN, Recorder
@@ -78,19 +79,12 @@ class PythonLane(CountState):
         self._code: list[tuple[int, int, Any]] = []
         self._host: tuple[int, int, Any] = (0, 0, None)
         self._hooks: list[Any] = [CODE_HOOK(self._make_hook())]  # kept alive as long as the lane
-        self._add_hook(UC_HOOK_CODE, self._hooks[0])
+        add_hook(self._uc, UC_HOOK_CODE, self._hooks[0], None, "instructions")
 
     def hook_interrupts(self, told: Callable[[int], None]) -> None:
         """See `Loop.hook_interrupts`."""
         self._hooks.append(_INTERRUPT_HOOK(lambda _uc, number, _user: told(number)))
-        self._add_hook(UC_HOOK_INTR, self._hooks[-1])
-
-    def _add_hook(self, kind: int, hook: Any) -> None:
-        hook_id = ctypes.c_size_t()
-        uclib.uc_hook_add(
-            self._uc, ctypes.byref(hook_id), kind, ctypes.cast(hook, ctypes.c_void_p), None,
-            ctypes.c_uint64(1), ctypes.c_uint64(0),
-        )  # fmt: skip
+        add_hook(self._uc, UC_HOOK_INTR, self._hooks[-1], None, "exceptions")
 
     def set_code(self, ranges: Sequence[CodeRange]) -> None:
         """Remember where instructions lie, as arrays of halfwords."""

@@ -16,6 +16,7 @@ from unicorn import UC_HOOK_CODE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine import ExecutedInstruction, ExecutedRun
+from cosim.engine.unicorn.batch import add_hook
 from cosim.errors import EngineError
 from cosim.timing.state import NOWHERE
 
@@ -69,12 +70,7 @@ class Recorder:
     def open(self, callback: Any, lane: int | None = None) -> None:
         """Let Unicorn call `callback` before each instruction from now on. Raises `EngineError`."""
         self._ring.lane, self._callback = lane, callback  # kept alive as long as the hook
-        error = uclib.uc_hook_add(
-            self._handle, ctypes.byref(self._hook), UC_HOOK_CODE, ctypes.cast(callback, ctypes.c_void_p),
-            ctypes.byref(self._ring), ctypes.c_uint64(1), ctypes.c_uint64(0),
-        )  # fmt: skip
-        if error:
-            raise EngineError(f"the hook of the trace cannot be set (Unicorn error {error})", engine="unicorn")
+        self._hook = add_hook(self._handle, UC_HOOK_CODE, callback, ctypes.byref(self._ring), "the trace")
 
     def close(self) -> None:
         """Take the hook away; the lines stay."""

@@ -10,7 +10,7 @@ from unicorn import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from cosim.engine import Watch
-from cosim.errors import EngineError
+from cosim.engine.unicorn.batch import add_hook
 
 _WIDEST = 8  # bytes of an access
 _TOUCHED = ctypes.CFUNCTYPE(None)
@@ -38,16 +38,13 @@ class WatchHook:
             if address < end and begin < address + size:
                 touched()
 
-        self._handle, self._hook = ctypes.c_void_p(handle), ctypes.c_size_t()
+        self._handle = ctypes.c_void_p(handle)
         self._cells = _Cells(begin, end, _TOUCHED(touched))
         self._callback = _ON_ACCESS(on_access) if in_c is None else in_c
         kinds = (UC_HOOK_MEM_READ if watch.reads else 0) | (UC_HOOK_MEM_WRITE if watch.writes else 0)
-        error = uclib.uc_hook_add(
-            self._handle, ctypes.byref(self._hook), kinds, ctypes.cast(self._callback, ctypes.c_void_p),
-            ctypes.byref(self._cells), ctypes.c_uint64(max(0, begin - _WIDEST + 1)), ctypes.c_uint64(end - 1),
-        )  # fmt: skip
-        if error:
-            raise EngineError(f"the hook of a watchpoint cannot be set (Unicorn error {error})", engine="unicorn")
+        span = max(0, begin - _WIDEST + 1), end - 1
+        cells = ctypes.byref(self._cells)
+        self._hook = add_hook(self._handle, kinds, self._callback, cells, "a watchpoint", span=span)
 
     def remove(self) -> None:
         """Take the hook away; keep this object until translated code was dropped."""
