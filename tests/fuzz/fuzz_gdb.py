@@ -42,6 +42,8 @@ class FuzzCore:
     def read_code(self, _address: int, size: int) -> bytes:
         return bytes(size)
 
+    # No packet asks for a trace: one that gets here is a finding.
+
     def trace_instructions(self, most: int) -> ExecutionTrace[ExecutedInstruction]:
         raise NotImplementedError
 
